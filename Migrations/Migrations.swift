@@ -1,0 +1,1 @@
+public let migrationsPlaceholder = 0

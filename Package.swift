@@ -1,0 +1,65 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let package = Package(
+  name: "pmagent",
+  products: [.executable(name: "pmagent", targets: ["pmagent"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+  ],
+  targets: [
+    // Pure: no I/O, no imports.
+    .target(name: "PortMaps", swiftSettings: settings),
+
+    // The edges. They know PortMaps and nothing of each other.
+    .systemLibrary(
+      name: "CNetfilter", pkgConfig: "libnftnl libmnl libnetfilter_conntrack",
+      providers: [.apt(["libnftnl-dev", "libmnl-dev", "libnetfilter-conntrack-dev"])]),
+    .target(
+      name: "Netfilter", dependencies: ["PortMaps", "CNetfilter"], swiftSettings: settings),
+    .target(
+      name: "Migrations", path: "Migrations", resources: [.embedInCode("m0001_initial.sql")],
+      swiftSettings: settings),
+    .target(
+      name: "Storage",
+      dependencies: [
+        "PortMaps", "Migrations", .product(name: "GRDB", package: "GRDB.swift"),
+      ], swiftSettings: settings),
+    .target(
+      name: "Feed",
+      dependencies: [
+        "PortMaps",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ], swiftSettings: settings),
+
+    .target(
+      name: "Agent",
+      dependencies: [
+        "PortMaps", "Netfilter", "Storage", "Feed",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "TOMLKit", package: "TOMLKit"),
+      ], swiftSettings: settings),
+    .executableTarget(
+      name: "pmagent",
+      dependencies: [
+        "Agent",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+      ], swiftSettings: settings),
+  ],
+  swiftLanguageModes: [.v6]
+)

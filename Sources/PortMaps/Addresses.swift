@@ -1,0 +1,216 @@
+/// IPv4 or IPv6. Ordered IPv4 first, as every listing is.
+package enum AddressFamily: UInt8, Sendable, Hashable, CaseIterable, Comparable {
+  case ipv4 = 4
+  case ipv6 = 6
+
+  /// The wire contract's spelling: `ipv4`, `ipv6`.
+  package var name: String { self == .ipv4 ? "ipv4" : "ipv6" }
+  /// The spelling of messages for people: `IPv4`, `IPv6`.
+  package var title: String { self == .ipv4 ? "IPv4" : "IPv6" }
+  /// Length of an address in bits.
+  package var bitWidth: Int { self == .ipv4 ? 32 : 128 }
+
+  package static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
+}
+
+/// An IPv4 or IPv6 address.
+///
+/// Accepted: dotted quads without leading zeros, RFC 4291 text in any case, `::ffff:192.0.2.1` (which *is* the IPv4
+/// address). Refused: zone ids, host names, brackets, prefixes, blanks.
+package struct IPAddress: Sendable, Hashable, Comparable {
+  package let family: AddressFamily
+  /// The address as a number: an IPv4 address sits in the low 32 bits of `low`.
+  package let high: UInt64
+  package let low: UInt64
+
+  private init(family: AddressFamily, high: UInt64, low: UInt64) {
+    (self.family, self.high, self.low) = (family, high, low)
+  }
+
+  package init(ipv4 value: UInt32) { self.init(family: .ipv4, high: 0, low: UInt64(value)) }
+
+  /// An IPv4-mapped IPv6 address becomes the IPv4 address it stands for.
+  package init(ipv6 high: UInt64, _ low: UInt64) {
+    if high == 0, low >> 32 == 0xffff {
+      self.init(ipv4: UInt32(truncatingIfNeeded: low))
+    } else {
+      self.init(family: .ipv6, high: high, low: low)
+    }
+  }
+
+  /// From 4 or 16 bytes in network byte order; `nil` for any other count.
+  package init?(bytes: some Collection<UInt8>) {
+    switch bytes.count {
+    case 4: self.init(ipv4: bytes.reduce(0) { $0 << 8 | UInt32($1) })
+    case 16:
+      let high = bytes.prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+      let low = bytes.dropFirst(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+      self.init(family: .ipv6, high: high, low: low)
+    default: return nil
+    }
+  }
+
+  /// `0.0.0.0` or `::`.
+  package static func any(_ family: AddressFamily) -> IPAddress { .init(family: family, high: 0, low: 0) }
+
+  package var isAny: Bool { high == 0 && low == 0 }
+  /// 127.0.0.0/8 or `::1`.
+  package var isLoopback: Bool { family == .ipv4 ? low >> 24 == 127 : high == 0 && low == 1 }
+  /// 224.0.0.0/4 or ff00::/8.
+  package var isMulticast: Bool { family == .ipv4 ? low >> 28 == 0xe : high >> 56 == 0xff }
+
+  /// 4 or 16 bytes in network byte order.
+  package var bytes: [UInt8] {
+    family == .ipv4
+      ? (0..<4).map { UInt8(truncatingIfNeeded: low >> (24 - 8 * UInt64($0))) }
+      : (0..<16).map { UInt8(truncatingIfNeeded: ($0 < 8 ? high : low) >> (56 - 8 * UInt64($0 % 8))) }
+  }
+
+  package static func < (a: Self, b: Self) -> Bool { (a.family, a.high, a.low) < (b.family, b.high, b.low) }
+}
+
+extension IPAddress: CustomStringConvertible {
+  /// RFC 5952 text.
+  package var description: String {
+    if family == .ipv4 {
+      return "\(low >> 24).\(low >> 16 & 255).\(low >> 8 & 255).\(low & 255)"
+    }
+    let groups = (0..<8).map { UInt16(truncatingIfNeeded: ($0 < 4 ? high : low) >> (48 - 16 * UInt64($0 % 4))) }
+    // RFC 5952 §4.2: the first longest run of two or more zero groups is written `::`.
+    var best = 0..<0
+    var start = 0
+    while start < 8 {
+      var end = start
+      while end < 8, groups[end] == 0 { end += 1 }
+      if end - start > max(best.count, 1) { best = start..<end }
+      start = max(end, start + 1)
+    }
+    let text = { (part: ArraySlice<UInt16>) in part.map { String($0, radix: 16) }.joined(separator: ":") }
+    return best.isEmpty ? text(groups[...]) : text(groups[..<best.lowerBound]) + "::" + text(groups[best.upperBound...])
+  }
+
+  /// As in a URL or in `docker port`: IPv6 in brackets.
+  package var bracketed: String { family == .ipv4 ? description : "[\(description)]" }
+}
+
+extension IPAddress {
+  package init?(parsing text: some StringProtocol) {
+    let text = Substring(text)
+    if text.utf8.contains(UInt8(ascii: ":")) {
+      guard let groups = Self.groups(text) else { return nil }
+      let number = { (part: ArraySlice<UInt16>) in part.reduce(UInt64(0)) { $0 << 16 | UInt64($1) } }
+      self.init(ipv6: number(groups[..<4]), number(groups[4...]))
+    } else {
+      guard let value = Self.quad(text) else { return nil }
+      self.init(ipv4: value)
+    }
+  }
+
+  private static func quad(_ text: Substring) -> UInt32? {
+    let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+    guard parts.count == 4 else { return nil }
+    var value: UInt32 = 0
+    for part in parts {
+      // A leading zero means octal to inet_aton(3) and decimal to others: ambiguous, so refused.
+      guard (1...3).contains(part.utf8.count), part.utf8.count == 1 || part.utf8.first != UInt8(ascii: "0"),
+        part.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let byte = UInt8(part)
+      else { return nil }
+      value = value << 8 | UInt32(byte)
+    }
+    return value
+  }
+
+  private static func groups(_ text: Substring) -> [UInt16]? {
+    var (head, tail): ([UInt16], [UInt16]?) = ([], nil)
+    var parts = text.split(separator: ":", omittingEmptySubsequences: false)
+    guard parts.count >= 3, parts.count <= 9 else { return nil }
+    // A leading or trailing `::` splits into two empty parts; one of them is the gap.
+    if parts.first == "", parts[1] == "" { parts.removeFirst() }
+    if parts.count >= 2, parts.last == "", parts[parts.count - 2] == "" { parts.removeLast() }
+    for (index, part) in parts.enumerated() {
+      var groups: [UInt16] = []
+      if part.isEmpty {
+        guard tail == nil else { return nil }
+        tail = []
+        continue
+      } else if index == parts.count - 1, part.utf8.contains(UInt8(ascii: ".")) {
+        guard let value = quad(part) else { return nil }
+        groups = [UInt16(value >> 16), UInt16(value & 0xffff)]
+      } else {
+        guard part.utf8.count <= 4, part.utf8.allSatisfy(\.isHexDigit), let group = UInt16(part, radix: 16)
+        else { return nil }
+        groups = [group]
+      }
+      if tail == nil { head += groups } else { tail! += groups }
+    }
+    guard let tail else { return head.count == 8 ? head : nil }
+    let zeros = 8 - head.count - tail.count
+    return zeros >= 1 ? head + Array(repeating: 0, count: zeros) + tail : nil
+  }
+}
+
+extension UInt8 {
+  fileprivate var isHexDigit: Bool {
+    (0x30...0x39).contains(self) || (0x41...0x46).contains(self) || (0x61...0x66).contains(self)
+  }
+}
+
+/// An address prefix in CIDR form, `172.18.0.0/16`. A bare address is the prefix of that one address.
+package struct IPPrefix: Sendable, Hashable, Comparable, CustomStringConvertible {
+  /// The first address of the prefix.
+  package let address: IPAddress
+  /// In bits, 0 to the family's width.
+  package let length: Int
+
+  /// Host bits are cleared; `nil` when `length` does not fit the family.
+  package init?(_ address: IPAddress, length: Int) {
+    guard (0...address.family.bitWidth).contains(length) else { return nil }
+    self.address = address.masked(to: length)
+    self.length = length
+  }
+
+  package init?(parsing text: some StringProtocol) {
+    let parts = Substring(text).split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+    guard let address = IPAddress(parsing: parts[0]) else { return nil }
+    guard parts.count == 2 else {
+      self.init(address, length: address.family.bitWidth)
+      return
+    }
+    guard (1...3).contains(parts[1].utf8.count), parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+      let length = Int(parts[1])
+    else { return nil }
+    self.init(address, length: length)
+  }
+
+  package func contains(_ other: IPAddress) -> Bool {
+    other.family == address.family && other.masked(to: length) == address
+  }
+
+  /// The last address of the prefix.
+  package var last: IPAddress { address.filled(from: length) }
+
+  package var description: String { "\(address)/\(length)" }
+  package static func < (a: Self, b: Self) -> Bool { (a.address, a.length) < (b.address, b.length) }
+}
+
+extension IPAddress {
+  private static func mask(_ bits: Int) -> UInt64 { bits <= 0 ? 0 : bits >= 64 ? .max : .max << UInt64(64 - bits) }
+
+  /// For an IPv4 address the prefix starts at bit 32 of `low`, hence the 96 bits in front of it.
+  private func masks(_ length: Int) -> (UInt64, UInt64) {
+    let bits = family == .ipv4 ? length + 96 : length
+    return (Self.mask(bits), Self.mask(bits - 64))
+  }
+
+  fileprivate func masked(to length: Int) -> IPAddress {
+    let (h, l) = masks(length)
+    return IPAddress(family: family, high: high & h, low: low & l)
+  }
+
+  fileprivate func filled(from length: Int) -> IPAddress {
+    let (h, l) = masks(length)
+    return family == .ipv4
+      ? IPAddress(family: .ipv4, high: 0, low: low | ~l & 0xffff_ffff)
+      : IPAddress(family: .ipv6, high: high | ~h, low: low | ~l)
+  }
+}
