@@ -1,0 +1,31 @@
+/// What turns one set of elements into another, in an order the kernel accepts as one transaction: removals first, so
+/// that a key may change its value.
+package struct RulesetChange: Sendable, Equatable {
+  package var removals: [Element]
+  package var additions: [Element]
+
+  package init(removals: [Element] = [], additions: [Element] = []) {
+    (self.removals, self.additions) = (removals, additions)
+  }
+
+  package var isEmpty: Bool { removals.isEmpty && additions.isEmpty }
+}
+
+/// The change that makes `have` into `want`. Elements are equal when set, key, value *and* comment are: the kernel keeps
+/// an old comment when an element is added again, so another comment means remove and add.
+package func difference(from have: some Sequence<Element>, to want: some Sequence<Element>) -> RulesetChange {
+  var wanted: [Element.Identity: Element] = [:]
+  for element in want { wanted[element.identity] = element }
+  var change = RulesetChange()
+  for element in have {
+    let identity = element.identity
+    if wanted[identity] == element {
+      wanted[identity] = nil
+    } else {
+      change.removals.append(element)
+    }
+  }
+  // In the order of `want`, so that equal inputs give equal transactions.
+  for element in want where wanted.removeValue(forKey: element.identity) != nil { change.additions.append(element) }
+  return change
+}
