@@ -60,6 +60,8 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: settings),
+
+    .testTarget(name: "PortMapsTests", dependencies: ["PortMaps"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -165,6 +165,11 @@ package struct IPPrefix: Sendable, Hashable, Comparable, CustomStringConvertible
   /// Host bits are cleared; `nil` when `length` does not fit the family.
   package init?(_ address: IPAddress, length: Int) {
     guard (0...address.family.bitWidth).contains(length) else { return nil }
+    self.init(address, exactly: length)
+  }
+
+  /// Precondition: `length` fits the family.
+  init(_ address: IPAddress, exactly length: Int) {
     self.address = address.masked(to: length)
     self.length = length
   }

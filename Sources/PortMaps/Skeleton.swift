@@ -120,8 +120,8 @@ package enum Skeleton {
       Rule(.interface(.iifname, isNot: "lo"), .address($0, in: prefix), .counter, .verdict(.drop))
     }
   }
-  private static let loopback4 = IPPrefix(IPAddress(ipv4: 0x7f00_0000), length: 8)!  // 8 fits 32 bits.
-  private static let loopback6 = IPPrefix(IPAddress(ipv6: 0, 1), length: 128)!  // 128 fits 128 bits.
+  private static let loopback4 = IPPrefix(IPAddress(ipv4: 0x7f00_0000), exactly: 8)
+  private static let loopback6 = IPPrefix(IPAddress(ipv6: 0, 1))
 
   private static func publishRules(_ family: AddressFamily) -> [Rule] {
     let sets = FamilySets(family)

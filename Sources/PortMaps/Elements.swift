@@ -1,0 +1,122 @@
+// The projection: which elements a network and a container have in the kernel. The kernel's table is the skeleton plus
+// the projection of the database, always.
+
+/// The settings of the agent that decide elements.
+package struct FilterPolicy: Sendable, Equatable {
+  /// Remote hosts with a route may reach published ports at the container's own address (`direct_routing = "allow"`).
+  package var allowsDirectRouting: Bool
+  package init(allowsDirectRouting: Bool = true) { self.allowsDirectRouting = allowsDirectRouting }
+}
+
+extension ResolvedNetwork {
+  /// One element a set at most, whatever the number of containers; none for drivers other than `bridge`.
+  package func elements(_ policy: FilterPolicy) -> [Element] {
+    guard isFiltered, let bridge = network.bridge else { return [] }
+    var elements: [Element] = []
+    let add = { (set: SetName, key: Element.Key, value: Element.Value) in
+      elements.append(Element(set, key, value, comment: Element.comment(network.name)))
+    }
+    add(.bridges, .interface(bridge), .none)
+    if network.isInternal { add(.internal, .interface(bridge), .none) }
+    if options.allowsInterContainerCommunication { add(.icc, .interfaces(bridge, bridge), .none) }
+    if policy.allowsDirectRouting { add(.direct, .interface(bridge), .none) }
+    for trusted in Set(options.trustedInterfaces).sorted() { add(.trusted, .interfaces(trusted, bridge), .none) }
+    for family in AddressFamily.allCases where network.has(family) {
+      let sets = FamilySets(family)
+      add(
+        sets.toBridge, .interface(bridge),
+        .verdict(.goto(network.isInternal ? .toInternal : options.mode(family).chain)))
+      guard !network.isInternal, options.mode(family).translates else { continue }
+      for subnet in network.subnets.filter({ $0.address.family == family }).withoutCovered {
+        add(sets.hairpin, .interfacePrefix(bridge, subnet), .none)
+      }
+      guard options.masquerades else { continue }
+      if let source = options.sources[family] {
+        add(sets.source, .interface(bridge), .address(source))
+      } else {
+        add(sets.masquerade, .interface(bridge), .none)
+      }
+    }
+    return elements
+  }
+}
+
+extension GatewayMode {
+  /// Whether host ports exist and outgoing packets take a host address.
+  package var translates: Bool { self == .nat || self == .natUnprotected }
+
+  fileprivate var chain: ChainName {
+    switch self {
+    case .nat: .toNat
+    case .natUnprotected: .toNatUnprotected
+    case .routed: .toRouted
+    case .isolated: .toInternal
+    }
+  }
+}
+
+extension Binding {
+  /// `name`: the container's, for people who read `nft list`.
+  package func elements(name: String) -> [Element] {
+    let sets = FamilySets(family)
+    let comment = Element.comment(name)
+    let sources = allowFrom.filter { $0.address.family == family }.withoutCovered
+    var elements: [Element] = []
+    elements.reserveCapacity(containerPorts.count * 2)
+    for offset in 0..<UInt16(containerPorts.count) {
+      let inner = containerPorts.first + offset
+      let add = { (set: SetName, key: Element.Key, value: Element.Value) in
+        elements.append(Element(set, key, value, comment: comment))
+      }
+      if let outer = hostPorts.map({ $0.first + offset }) {
+        let destination = Element.Value.destination(containerAddress, inner)
+        if allowFrom.isEmpty {
+          hostAddress.isAny
+            ? add(sets.any, .port(transport, outer), destination)
+            : add(sets.exact, .addressPort(hostAddress, transport, outer), destination)
+        }
+        for source in sources {
+          add(sets.restricted, .sourceAddressPort(source, hostPrefix, transport, outer), destination)
+        }
+      }
+      // What is published on a loopback address is for the host itself, whose packets are never forwarded.
+      guard !hostAddress.isLoopback else { continue }
+      if allowFrom.isEmpty { add(sets.published, .addressPort(containerAddress, transport, inner), .none) }
+      for source in sources {
+        add(sets.allowed, .sourceAddressPort(source, IPPrefix(containerAddress), transport, inner), .none)
+      }
+    }
+    return elements
+  }
+
+  private var hostPrefix: IPPrefix { hostAddress.isAny ? IPPrefix(all: family) : IPPrefix(hostAddress) }
+}
+
+extension IPPrefix {
+  /// The prefix of that one address.
+  package init(_ address: IPAddress) { self.init(address, exactly: address.family.bitWidth) }
+  /// `0.0.0.0/0` or `::/0`.
+  package init(all family: AddressFamily) { self.init(.any(family), exactly: 0) }
+}
+
+extension [IPPrefix] {
+  /// Each address once: an interval set refuses elements that overlap.
+  var withoutCovered: [IPPrefix] {
+    let unique = Set(self).sorted()
+    return unique.filter { prefix in
+      !unique.contains { $0.length < prefix.length && $0.contains(prefix.address) }
+    }
+  }
+}
+
+extension Element {
+  /// The kernel keeps 127 bytes of a comment and a NUL; cut between characters, without what nft(8) cannot quote.
+  static func comment(_ text: String) -> String {
+    var comment = ""
+    for character in text where character != "\"" {
+      if comment.utf8.count + character.utf8.count > 127 { break }
+      comment.append(character)
+    }
+    return comment
+  }
+}

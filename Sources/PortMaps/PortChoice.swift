@@ -1,0 +1,296 @@
+/// Answer to taking a host port.
+package enum HoldOutcome: Sendable {
+  /// Ours, or deliberately not held; the warning says what the operator should know.
+  case taken(Warning?)
+  /// Another program has it; the text says who, as far as can be told.
+  case inUse(by: String)
+  /// It can never be had.
+  case impossible(RequestError)
+}
+
+/// What port choice asks about the world. Closures, because the world is sockets for the agent and a table for a test.
+package struct HostPorts {
+  /// The container of ours that owns a port, for a refusal; `nil` when none does.
+  package var owner: (HostPort) -> String?
+  /// Takes a port. The second argument is the size of the request's range: large ones may be checked only.
+  package var hold: (HostPort, Int) -> HoldOutcome
+  /// Gives back a port that `hold` took, because another of its group could not be had.
+  package var release: (HostPort) -> Void
+
+  package init(
+    owner: @escaping (HostPort) -> String?, hold: @escaping (HostPort, Int) -> HoldOutcome,
+    release: @escaping (HostPort) -> Void
+  ) {
+    (self.owner, self.hold, self.release) = (owner, hold, release)
+  }
+}
+
+/// Where ephemeral ports come from: the kernel's settings, and after which port to go on.
+package struct EphemeralPorts: Sendable, Equatable {
+  /// net.ipv4.ip_local_port_range; for IPv6 too (Documentation/networking/ip-sysctl.rst).
+  package var range: PortRange
+  /// net.ipv4.ip_local_reserved_ports.
+  package var reserved: [PortRange]
+  /// The last port given, per protocol.
+  package var last: [TransportProtocol: UInt16] = [:]
+
+  package init(range: PortRange = PortRange(32768, 60999), reserved: [PortRange] = []) {
+    (self.range, self.reserved) = (range, reserved)
+  }
+
+  package func contains(_ port: UInt16) -> Bool {
+    range.ports.contains(port) && !reserved.contains { $0.ports.contains(port) }
+  }
+
+  func candidates(_ transport: TransportProtocol, first: UInt16?) -> Candidates {
+    Candidates(range: range, after: last[transport], reserved: reserved, first: first)
+  }
+}
+
+/// Every usable port of a range once, lazily: a preferred one, then those after the last one given, then the rest.
+struct Candidates: Sequence, IteratorProtocol {
+  private let range: PortRange
+  private let reserved: [PortRange]
+  private var preferred: UInt16?
+  private var upcoming: UInt16
+  private var remaining: Int
+
+  init(range: PortRange, after last: UInt16? = nil, reserved: [PortRange] = [], first preferred: UInt16?) {
+    (self.range, self.reserved, self.preferred, remaining) = (range, reserved, preferred, range.count)
+    upcoming = last.map { $0 >= range.first && $0 < range.last ? $0 + 1 : range.first } ?? range.first
+  }
+
+  mutating func next() -> UInt16? {
+    if let port = preferred {
+      preferred = nil
+      return port
+    }
+    while remaining > 0 {
+      remaining -= 1
+      let port = upcoming
+      upcoming = port == range.last ? range.first : port + 1
+      if !reserved.contains(where: { $0.ports.contains(port) }) { return port }
+    }
+    return nil
+  }
+}
+
+/// Resolves a container's requests on its networks: `networks[i]` is the network of `container.endpoints[i]`.
+///
+/// `previous`: the container's bindings until now; its ephemeral ports are kept where the request is still there.
+/// On an error every port that was taken has been released, and `ephemeral` is unchanged.
+/// Fails with `bad-publish`, `port-already-allocated`, `host-port-in-use`, `ports-exhausted`, `address-not-available`.
+package func resolve(
+  _ container: Container, on networks: [ResolvedNetwork], previous: [Binding] = [], ephemeral: inout EphemeralPorts,
+  hostPorts: HostPorts
+) throws(RequestError) -> Resolution {
+  let demands = try Demands(of: container, on: networks)
+  var choice = PortChoice(container: container, hostPorts: hostPorts, ephemeral: ephemeral, previous: previous)
+  do {
+    var bindings = BindingRuns()
+    for group in demands.sorted.chunked(by: { $0.group == $1.group }) {
+      let port = group[0].group.isRouted ? nil : try choice.port(for: group)
+      for demand in group { bindings.append(demand.binding(hostPort: port)) }
+    }
+    ephemeral = choice.ephemeral
+    return Resolution(bindings: bindings.runs, warnings: demands.warnings + choice.warnings)
+  } catch {
+    choice.releaseAll()
+    throw error
+  }
+}
+
+/// Chooses one host port for each group of a start, in order.
+private struct PortChoice {
+  let container: Container
+  let hostPorts: HostPorts
+  var ephemeral: EphemeralPorts
+  private(set) var warnings: [Warning] = []
+  private var taken: [HostPort] = []
+  /// What this start has claimed already: by protocol, port and family, the addresses and their requests.
+  private var claims: [HostPort: [(address: IPAddress, request: Int?)]] = [:]
+  private var previousPorts: [Wish: UInt16] = [:]
+
+  private struct Wish: Hashable {
+    var address: IPAddress
+    var containerPort: ContainerPort
+  }
+
+  init(container: Container, hostPorts: HostPorts, ephemeral: EphemeralPorts, previous: [Binding]) {
+    (self.container, self.hostPorts, self.ephemeral) = (container, hostPorts, ephemeral)
+    for binding in previous {
+      guard let ports = binding.hostPorts else { continue }
+      for (host, inner) in zip(ports.ports, binding.containerPorts.ports) {
+        previousPorts[Wish(address: binding.hostAddress, containerPort: ContainerPort(inner, binding.transport))] = host
+      }
+    }
+  }
+
+  mutating func port(for group: ArraySlice<Demand>) throws(RequestError) -> UInt16 {
+    let first = group[group.startIndex]
+    try refuseOverlap(in: group)
+    if first.group.isExact, let ports = first.group.hostPorts {
+      if let refusal = try take(ports.first, for: group) { throw refusal }
+      return ports.first
+    }
+    for port in candidates(for: first) where try take(port, for: group) == nil {
+      if first.group.hostPorts == nil { ephemeral.last[first.group.containerPort.transport] = port }
+      return port
+    }
+    let range = first.group.hostPorts ?? ephemeral.range
+    let what = first.group.hostPorts == nil ? "ephemeral ports (net.ipv4.ip_local_port_range)" : "host ports"
+    throw error(
+      .portsExhausted, first.request,
+      "no port of the \(what) \(range) is free on \(Self.list(group.map(\.hostAddress))) for "
+        + "\(first.group.containerPort): free one or publish a larger range")
+  }
+
+  private func candidates(for demand: Demand) -> Candidates {
+    let wish = Wish(address: demand.hostAddress, containerPort: demand.group.containerPort)
+    let kept = previousPorts[wish]
+    guard let range = demand.group.hostPorts else {
+      return ephemeral.candidates(
+        demand.group.containerPort.transport, first: kept.flatMap { ephemeral.contains($0) ? $0 : nil })
+    }
+    return Candidates(range: range, first: kept.flatMap { range.ports.contains($0) ? $0 : nil })
+  }
+
+  /// Two demands of one group can never share a port on overlapping addresses: `8080:80` twice.
+  private func refuseOverlap(in group: ArraySlice<Demand>) throws(RequestError) {
+    for (index, demand) in group.enumerated() {
+      for other in group.dropFirst(index + 1) where demand.hostAddress.overlaps(other.hostAddress) {
+        throw error(
+          .portAlreadyAllocated, max(demand.request ?? 0, other.request ?? 0),
+          "\(what(demand)) is published twice by this container, by \(request(demand.request)) and "
+            + "\(request(other.request)): leave one out")
+      }
+    }
+  }
+
+  /// Takes `port` on all addresses of `group`, or none; returns why not.
+  private mutating func take(_ port: UInt16, for group: ArraySlice<Demand>) throws(RequestError) -> RequestError? {
+    for demand in group {
+      if let refusal = ownConflict(port, demand) { return refusal }
+    }
+    let start = taken.count
+    for demand in group {
+      let key = HostPort(demand.hostAddress, demand.group.containerPort.transport, port)
+      let size = demand.request.map { container.publish[$0].containerPorts.count } ?? 1
+      switch hostPorts.hold(key, size) {
+      case .taken(let warning):
+        taken.append(key)
+        if let warning { warnings.append(warning) }
+      case .inUse(let holder):
+        release(from: start)
+        return error(
+          .hostPortInUse, demand.request,
+          "host port \(key) is in use by \(holder): stop that program or publish another port")
+      case .impossible(let refusal):
+        throw RequestError(refusal.code, refusal.message, field: demand.request.map { "publish[\($0)]" })
+      }
+    }
+    for demand in group { claims[claimKey(port, demand), default: []].append((demand.hostAddress, demand.request)) }
+    return nil
+  }
+
+  private func ownConflict(_ port: UInt16, _ demand: Demand) -> RequestError? {
+    let key = HostPort(demand.hostAddress, demand.group.containerPort.transport, port)
+    if let claim = claims[claimKey(port, demand)]?.first(where: { $0.address.overlaps(demand.hostAddress) }) {
+      return error(
+        .portAlreadyAllocated, demand.request,
+        "host port \(key) is already taken by \(request(claim.request)) of this container: publish another port")
+    }
+    guard let owner = hostPorts.owner(key) else { return nil }
+    return error(
+      .portAlreadyAllocated, demand.request,
+      "host port \(key) is already allocated to container \(owner): stop it or publish another port")
+  }
+
+  private func claimKey(_ port: UInt16, _ demand: Demand) -> HostPort {
+    HostPort(.any(demand.hostAddress.family), demand.group.containerPort.transport, port)
+  }
+
+  private mutating func release(from start: Int) {
+    for key in taken[start...] { hostPorts.release(key) }
+    taken.removeSubrange(start...)
+  }
+
+  mutating func releaseAll() { release(from: 0) }
+
+  private func request(_ index: Int?) -> String {
+    index.map { "\"\(container.publish[$0])\" (publish[\($0)])" } ?? "publish_all"
+  }
+  private func what(_ demand: Demand) -> String {
+    let ports = demand.group.hostPorts.map { "host port \($0)" } ?? "an ephemeral port"
+    return "\(ports) for \(demand.group.containerPort) on \(demand.hostAddress)"
+  }
+  private func error(_ code: ErrorCode, _ request: Int?, _ message: String) -> RequestError {
+    RequestError(code, message, field: request.map { "publish[\($0)]" })
+  }
+  private static func list(_ addresses: [IPAddress]) -> String {
+    addresses.map(\.description).joined(separator: " and ")
+  }
+}
+
+extension IPAddress {
+  /// Whether two host addresses stand for a common one: equal, or one of them for all of the family.
+  package func overlaps(_ other: IPAddress) -> Bool {
+    family == other.family && (self == other || isAny || other.isAny)
+  }
+}
+
+/// Joins bindings of consecutive ports of one request into runs, in order of first appearance.
+struct BindingRuns {
+  private struct Key: Hashable {
+    var network: String
+    var hostAddress: IPAddress
+    var containerAddress: IPAddress
+    var transport: TransportProtocol
+    var request: Int?
+  }
+
+  private(set) var runs: [Binding] = []
+  private var open: [Key: Int] = [:]
+
+  mutating func append(_ binding: Binding) {
+    let key = Key(
+      network: binding.network, hostAddress: binding.hostAddress, containerAddress: binding.containerAddress,
+      transport: binding.transport, request: binding.request)
+    if binding.request != nil, let index = open[key], let joined = runs[index].joined(with: binding) {
+      runs[index] = joined
+    } else {
+      open[key] = runs.count
+      runs.append(binding)
+    }
+  }
+}
+
+extension Binding {
+  fileprivate func joined(with next: Binding) -> Binding? {
+    guard containerPorts.last < next.containerPorts.first, containerPorts.last + 1 == next.containerPorts.first
+    else { return nil }
+    var joined = self
+    switch (hostPorts, next.hostPorts) {
+    case (nil, nil): break
+    case (let mine?, let its?) where mine.last < its.first && mine.last + 1 == its.first:
+      joined.hostPorts = PortRange(mine.first, its.last)
+    default: return nil
+    }
+    joined.containerPorts = PortRange(containerPorts.first, next.containerPorts.last)
+    return joined
+  }
+}
+
+extension Array {
+  /// Neighbours that belong together, in order.
+  func chunked(by belongTogether: (Element, Element) -> Bool) -> [ArraySlice<Element>] {
+    var chunks: [ArraySlice<Element>] = []
+    var start = startIndex
+    for index in indices.dropFirst() where !belongTogether(self[index - 1], self[index]) {
+      chunks.append(self[start..<index])
+      start = index
+    }
+    if start < endIndex { chunks.append(self[start...]) }
+    return chunks
+  }
+}
