@@ -17,10 +17,11 @@ package func difference(from have: some Sequence<Element>, to want: some Sequenc
   var wanted: [Element.Identity: Element] = [:]
   for element in want { wanted[element.identity] = element }
   var change = RulesetChange()
-  for element in have {
-    let identity = element.identity
-    if wanted[identity] == element {
-      wanted[identity] = nil
+  // Two mappings to one container port project to one element, so both sides may name an element twice.
+  var seen: Set<Element.Identity> = []
+  for element in have where seen.insert(element.identity).inserted {
+    if wanted[element.identity] == element {
+      wanted[element.identity] = nil
     } else {
       change.removals.append(element)
     }

@@ -1,0 +1,141 @@
+import PortMaps
+import TOMLKit
+
+/// The settings of the agent. Defaults follow Docker's.
+package struct Configuration: Sendable, Equatable {
+  package static let defaultPath = "/etc/pmagent/pmagent.toml"
+
+  package var socket = "/run/pmagent/pmagent.sock"
+  package var database = "/var/lib/pmagent/state.db"
+  /// Default bind of the network with `default_bridge`; `nil` = `0.0.0.0`, which reaches IPv6 too.
+  package var ip: IPAddress?
+  package var directRouting = DirectRouting.allow
+  package var holdPorts = HoldPolicy.auto
+  package var ipForward = IPForward.enable
+  /// Resolve, store and list, install nothing (Docker's `iptables: false`).
+  package var firewall = true
+  package var sources: [String: Source] = [:]
+
+  package enum DirectRouting: String, Sendable, CaseIterable { case allow, deny }
+  package enum IPForward: String, Sendable, CaseIterable { case enable, check }
+  /// What differs for one feed.
+  package struct Source: Sendable, Equatable {
+    package var holdPorts: HoldPolicy?
+  }
+
+  package init() {}
+
+  package func holdPolicy(of source: String) -> HoldPolicy { sources[source]?.holdPorts ?? holdPorts }
+  var filterPolicy: FilterPolicy { FilterPolicy(allowsDirectRouting: directRouting == .allow) }
+}
+
+/// A configuration file that cannot be used: names the file, the key and what is accepted.
+package struct ConfigurationError: Error, CustomStringConvertible, Equatable {
+  package let description: String
+}
+
+extension Configuration {
+  /// Reads `path`; a file that is not there is the default configuration unless it `mustExist`.
+  package static func load(_ path: String, mustExist: Bool) throws(ConfigurationError) -> Configuration {
+    guard let text = SystemFile.read(path) else {
+      let reason = Errno()
+      if reason.code == ENOENT, !mustExist { return Configuration() }
+      throw ConfigurationError(description: "\(path): cannot read the configuration: \(reason)")
+    }
+    return try parse(text, file: path)
+  }
+
+  /// `file` only names the text in errors.
+  package static func parse(_ text: String, file: String) throws(ConfigurationError) -> Configuration {
+    let table: TOMLTable
+    do {
+      table = try TOMLTable(string: text)
+    } catch {
+      throw ConfigurationError(description: "\(file): not valid TOML: \(error)")
+    }
+    var configuration = Configuration()
+    do {
+      try configuration.read(Keys(table, path: ""))
+    } catch {
+      throw ConfigurationError(description: "\(file): \(error.description)")
+    }
+    return configuration
+  }
+
+  private mutating func read(_ keys: Keys) throws(ConfigurationError) {
+    var keys = keys
+    if let path = try keys.path("socket") { socket = path }
+    if let path = try keys.path("database") { database = path }
+    if let text = try keys.string("ip") {
+      guard let address = IPAddress(parsing: text) else {
+        throw keys.error("ip", "\"\(text)\" is not an IPv4 or IPv6 literal")
+      }
+      ip = address
+    }
+    directRouting = try keys.choice("direct_routing") ?? directRouting
+    holdPorts = try keys.choice("hold_ports") ?? holdPorts
+    ipForward = try keys.choice("ip_forward") ?? ipForward
+    firewall = try keys.bool("firewall") ?? firewall
+    for (name, table) in try keys.tables("source") {
+      var keys = table
+      sources[name] = Source(holdPorts: try keys.choice("hold_ports"))
+      try keys.finish()
+    }
+    try keys.finish()
+  }
+}
+
+/// A table whose keys are taken one by one; what is left at the end is unknown.
+private struct Keys {
+  private let table: TOMLTable
+  private let path: String
+  private var known: [String] = []
+
+  init(_ table: TOMLTable, path: String) { (self.table, self.path) = (table, path) }
+
+  func error(_ key: String, _ message: String) -> ConfigurationError {
+    ConfigurationError(description: "key \(path)\(key): \(message)")
+  }
+
+  private mutating func take<Value>(
+    _ key: String, _ expected: String, _ value: (any TOMLValueConvertible) -> Value?
+  ) throws(ConfigurationError) -> Value? {
+    known.append(key)
+    guard let found = table[key] else { return nil }
+    guard let value = value(found) else { throw error(key, "\(expected) is expected, not \(found.debugDescription)") }
+    return value
+  }
+
+  mutating func string(_ key: String) throws(ConfigurationError) -> String? { try take(key, "a string") { $0.string } }
+  mutating func bool(_ key: String) throws(ConfigurationError) -> Bool? { try take(key, "true or false") { $0.bool } }
+
+  mutating func path(_ key: String) throws(ConfigurationError) -> String? {
+    guard let path = try string(key) else { return nil }
+    guard path.hasPrefix("/") else { throw error(key, "\"\(path)\" is not an absolute path") }
+    return path
+  }
+
+  mutating func choice<Choice: RawRepresentable & CaseIterable>(
+    _ key: String
+  ) throws(ConfigurationError) -> Choice? where Choice.RawValue == String {
+    guard let text = try string(key) else { return nil }
+    guard let choice = Choice(rawValue: text) else {
+      let accepted = Choice.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", ")
+      throw error(key, "\"\(text)\" is not one of \(accepted)")
+    }
+    return choice
+  }
+
+  mutating func tables(_ key: String) throws(ConfigurationError) -> [(name: String, keys: Keys)] {
+    guard let outer = try take(key, "a table", { $0.table }) else { return [] }
+    return try outer.keys.sorted().map { (name) throws(ConfigurationError) in
+      guard let inner = outer[name]?.table else { throw error("\(key).\(name)", "a table is expected") }
+      return (name, Keys(inner, path: "\(path)\(key).\(name)."))
+    }
+  }
+
+  func finish() throws(ConfigurationError) {
+    guard let unknown = table.keys.sorted().first(where: { !known.contains($0) }) else { return }
+    throw error(unknown, "unknown; known keys are \(known.sorted().joined(separator: ", "))")
+  }
+}

@@ -1,0 +1,307 @@
+import Feed
+import PortMaps
+import Storage
+
+// What each event means. All of it runs inside the round's transaction, in a savepoint of the event's own; a
+// `RequestError` refuses the event and leaves nothing of it.
+extension PortMapper {
+  func apply(
+    _ event: Event, from source: String, on connection: ConnectionID, _ scope: inout Scope
+  ) throws -> Reply {
+    let snapshot = Snapshot.Key(connection: connection, source: source)
+    switch event {
+    case .networkCreate(let network):
+      return try createNetwork(network, in: snapshot, &scope)
+    case .networkRemove(let reference):
+      return try removeNetwork(reference, &scope)
+    case .containerStart(let container):
+      return try startContainer(container, in: snapshot, &scope)
+    case .containerStop(let id, let generation, let reset):
+      return try stopContainer(Scope.Key(source: source, id: id), generation, reset: reset, &scope)
+    case .containerConnect(let id, let endpoint):
+      return try change(Scope.Key(source: source, id: id), &scope) { try self.connect(&$0, endpoint) }
+    case .containerDisconnect(let id, let reference):
+      return try change(Scope.Key(source: source, id: id), &scope) { try self.disconnect(&$0, reference) }
+    case .containerPublish(let id, let requests):
+      return try change(Scope.Key(source: source, id: id), &scope) { container in
+        container.publish += requests.filter { !container.publish.contains($0) }
+      }
+    case .containerUnpublish(let id, let requests):
+      return try change(Scope.Key(source: source, id: id), &scope) { container in
+        container.publish.removeAll { requests.contains($0) }
+      }
+    case .snapshotBegin:
+      snapshots[snapshot] = Snapshot()
+      return try unchanged()
+    case .snapshotEnd:
+      return try endSnapshot(snapshot, &scope)
+    case .reconcile:
+      try convergeEverything()
+      return try unchanged()
+    }
+  }
+
+  // MARK: Networks
+
+  private func createNetwork(_ network: Network, in snapshot: Snapshot.Key, _ scope: inout Scope) throws -> Reply {
+    let resolved = try ResolvedNetwork(network, defaultBind: configuration.ip)
+    snapshots[snapshot]?.networks.insert(network.id)
+    let before = networks.byID[network.id]
+    if let before {
+      var same = network
+      same.source = before.network.source
+      if before.network == same { return try unchanged(warnings: resolved.options.warnings) }
+      guard before.network.source == network.source else {
+        throw RequestError(
+          .notPermitted,
+          "network \(network.name) belongs to source \"\(before.network.source)\": source \"\(network.source)\" may attach "
+            + "to it but not change it", field: "id")
+      }
+    }
+    try evictStale(rivalOf: network, snapshot, &scope)
+    if let rival = networks.rival(of: network) {
+      throw RequestError(
+        .duplicateName,
+        "\(rival.field) \"\(rival.value)\" belongs to network \(rival.network.name) (id \(rival.network.id)) of source "
+          + "\"\(rival.network.source)\": remove that network or use another \(rival.field)", field: rival.field)
+    }
+    try store.record(network)
+    networks.set(resolved, id: network.id)
+    scope.note(network: network.id, before: before, after: resolved)
+    if before != nil {
+      for record in try store.containers(on: network.id) { _ = try place(record.container, replacing: record, &scope) }
+    }
+    host.prepare(resolved)
+    for warning in resolved.options.warnings { logWarning(warning, ["network": network.name]) }
+    log.info(before == nil ? "network created" : "network changed", metadata: ["network": "\(network.name)"])
+    return .changed(revision: try store.advanceRevision(), ports: nil, warnings: resolved.options.warnings)
+  }
+
+  private func removeNetwork(_ reference: String, _ scope: inout Scope) throws -> Reply {
+    guard let before = networks[reference] else { return try unchanged() }
+    let attached = try store.containers(on: before.network.id)
+    guard attached.isEmpty else {
+      let names = attached.prefix(3).map(\.container.name).joined(separator: ", ")
+      throw RequestError(
+        .networkInUse,
+        "network \(before.network.name) is used by \(attached.count) container(s), \(names)"
+          + "\(attached.count > 3 ? ", …" : ""): stop or disconnect them first", field: "network")
+    }
+    try drop(before, &scope)
+    return .changed(revision: try store.advanceRevision(), ports: nil, warnings: [])
+  }
+
+  /// Precondition: no container is attached.
+  func drop(_ network: ResolvedNetwork, _ scope: inout Scope) throws {
+    try store.removeNetwork(id: network.network.id)
+    networks.set(nil, id: network.network.id)
+    scope.note(network: network.network.id, before: network, after: nil)
+    log.info("network removed", metadata: ["network": "\(network.network.name)"])
+  }
+
+  // MARK: Containers
+
+  private func startContainer(
+    _ announced: Container, in snapshot: Snapshot.Key, _ scope: inout Scope
+  ) throws -> Reply {
+    let container = try attach(announced)
+    snapshots[snapshot]?.containers.insert(container.id)
+    let before = try store.container(source: container.source, id: container.id)
+    if let before {
+      // A start that was overtaken by a later one of the same container must not undo it.
+      let isStale = container.generation.map { $0 < before.container.generation ?? 0 } ?? false
+      if isStale || before.container == container { return try unchanged(before) }
+    }
+    let after = try place(container, replacing: before, in: snapshot, &scope)
+    log.info(
+      before == nil ? "container started" : "container changed",
+      metadata: ["container": "\(container.name)", "mappings": "\(after.bindings.count)"])
+    return try changed(after)
+  }
+
+  private func stopContainer(
+    _ key: Scope.Key, _ generation: Int?, reset: Bool, _ scope: inout Scope
+  ) throws -> Reply {
+    guard let before = try store.container(source: key.source, id: key.id) else { return try unchanged() }
+    if let generation, let current = before.container.generation, generation < current { return try unchanged() }
+    try drop(before, &scope)
+    return .changed(revision: try store.advanceRevision(), ports: nil, warnings: [])
+  }
+
+  func drop(_ record: ContainerRecord, _ scope: inout Scope) throws {
+    try store.removeContainer(row: record.row)
+    release(record)
+    scope.note(container: record.key, before: record, after: nil)
+    log.info("container stopped", metadata: ["container": "\(record.container.name)"])
+  }
+
+  /// Changes a running container as `body` says.
+  private func change(
+    _ key: Scope.Key, _ scope: inout Scope, _ body: (inout Container) throws -> Void
+  ) throws -> Reply {
+    guard let before = try store.container(source: key.source, id: key.id) else {
+      throw RequestError(
+        .unknownContainer, "no container \"\(key.id)\" of source \"\(key.source)\" is running: announce it with "
+          + "container.start first", field: "container")
+    }
+    var container = before.container
+    try body(&container)
+    container = try attach(container)
+    if container == before.container { return try unchanged(before) }
+    let after = try place(container, replacing: before, &scope)
+    log.info(
+      "container changed",
+      metadata: ["container": "\(container.name)", "mappings": "\(after.bindings.count)"])
+    return try changed(after)
+  }
+
+  private func connect(_ container: inout Container, _ endpoint: Endpoint) throws {
+    let id = networks[endpoint.network]?.network.id ?? endpoint.network
+    container.endpoints.removeAll { $0.network == id }
+    container.endpoints.append(endpoint)
+  }
+
+  private func disconnect(_ container: inout Container, _ reference: String) throws {
+    guard let network = networks[reference] else { throw unknownNetwork(reference, field: "network") }
+    container.endpoints.removeAll { $0.network == network.network.id }
+  }
+
+  // MARK: Placing a container
+
+  /// Replaces network names by ids and checks each endpoint against its network.
+  private func attach(_ container: Container) throws -> Container {
+    var attached = container
+    for index in container.endpoints.indices {
+      let field = "networks[\(index)]"
+      guard let network = networks[container.endpoints[index].network]?.network else {
+        throw unknownNetwork(container.endpoints[index].network, field: "\(field).network")
+      }
+      attached.endpoints[index].network = network.id
+      if attached.endpoints[..<index].contains(where: { $0.network == network.id }) {
+        throw RequestError(.badRequest, "network \(network.name) is named twice: one endpoint a network", field: field)
+      }
+      try check(container.endpoints[index], in: network, field: field)
+    }
+    return attached
+  }
+
+  private func check(_ endpoint: Endpoint, in network: Network, field: String) throws {
+    guard network.driver == .bridge else { return }
+    if endpoint.ipv4 == nil, endpoint.ipv6 == nil {
+      throw RequestError(
+        .badAddress, "the endpoint on network \(network.name) has no address: give ipv4, ipv6 or both", field: field)
+    }
+    for family in AddressFamily.allCases {
+      guard let address = endpoint.address(family) else { continue }
+      guard network.subnets.contains(where: { $0.contains(address) }) else {
+        throw RequestError(
+          .badAddress,
+          "\(family.title) address \(address) is not inside a subnet of network \(network.name): "
+            + network.subnets.map(\.description).joined(separator: ", "), field: "\(field).\(family.name)")
+      }
+    }
+  }
+
+  private func unknownNetwork(_ reference: String, field: String) -> RequestError {
+    RequestError(
+      .unknownNetwork, "no network has the id or name \"\(reference)\": announce it with network.create first",
+      field: field)
+  }
+
+  /// Resolves `container`, takes its ports and records it in place of `before`. Its unchanged ephemeral ports stay.
+  func place(
+    _ container: Container, replacing before: ContainerRecord?, in snapshot: Snapshot.Key? = nil,
+    _ scope: inout Scope
+  ) throws -> ContainerRecord {
+    if let before { release(before) }
+    do {
+      let resolution = try resolve(container, replacing: before, in: snapshot, &scope)
+      var record = ContainerRecord(
+        row: before?.row ?? 0, container: container, bindings: resolution.bindings, warnings: resolution.warnings)
+      record.row = try store.record(record)
+      claim(record)
+      scope.note(container: record.key, before: before, after: record)
+      for warning in record.warnings { logWarning(warning, ["container": container.name]) }
+      return record
+    } catch {
+      if let before { claim(before) }
+      throw error
+    }
+  }
+
+  private func resolve(
+    _ container: Container, replacing before: ContainerRecord?, in snapshot: Snapshot.Key?, _ scope: inout Scope
+  ) throws -> Resolution {
+    let attached = try container.endpoints.map { endpoint in
+      guard let network = networks.byID[endpoint.network] else {
+        throw unknownNetwork(endpoint.network, field: "networks")
+      }
+      return network
+    }
+    while true {
+      if container.mayNeedEphemeralPorts { host.readEphemeralPorts(&ephemeral) }
+      do {
+        return try PortMaps.resolve(
+          container, on: attached, previous: before?.bindings ?? [], ephemeral: &ephemeral,
+          hostPorts: hostPorts(for: container, &scope))
+      } catch let error where [.portAlreadyAllocated, .portsExhausted].contains(error.code) {
+        guard try evictStale(ownersOfPortsOf: container, on: attached, snapshot, &scope) else { throw error }
+      }
+    }
+  }
+
+  private func hostPorts(for container: Container, _ scope: inout Scope) -> HostPorts {
+    let policy = configuration.holdPolicy(of: container.source)
+    let (held, journal) = (self.held, scope.journal)
+    return HostPorts(
+      owner: { [table, store] port in
+        guard let row = table.owner(of: port) else { return nil }
+        return Self.name(ofRow: row, port, in: store)
+      },
+      hold: { port, size in
+        if policy == .none || held.isTaken(port) { return .taken(nil) }
+        let outcome = held.hold(port, keeping: policy.holds(rangeOf: size))
+        if held.isTaken(port) { journal.held.append(port) }
+        return outcome
+      },
+      release: { port in
+        guard let index = journal.held.lastIndex(of: port) else { return }
+        journal.held.remove(at: index)
+        held.release(port)
+      })
+  }
+
+  private static func name(ofRow row: Int64, _ port: HostPort, in store: Store) -> String {
+    do {
+      return try store.owner(of: port).map { "\"\($0.name)\" (id \($0.id), source \"\($0.source)\")" } ?? "number \(row)"
+    } catch {
+      return "number \(row) (its name could not be read: \(error))"
+    }
+  }
+
+  // MARK: Replies
+
+  func changed(_ record: ContainerRecord) throws -> Reply {
+    .changed(
+      revision: try store.advanceRevision(),
+      ports: PortListing(bindings: record.bindings, expose: record.container.expose), warnings: record.warnings)
+  }
+
+  /// A no-op repeats the current revision.
+  func unchanged(_ record: ContainerRecord? = nil, warnings: [Warning] = []) throws -> Reply {
+    .changed(
+      revision: try store.revision,
+      ports: record.map { PortListing(bindings: $0.bindings, expose: $0.container.expose) },
+      warnings: record?.warnings ?? warnings)
+  }
+
+  func logWarning(_ warning: Warning, _ metadata: [String: String]) {
+    var all = metadata
+    all["code"] = warning.code.rawValue
+    log.warning("\(warning.message)", metadata: .init(uniqueKeysWithValues: all.map { ($0, "\($1)") }))
+  }
+}
+
+extension Container {
+  var mayNeedEphemeralPorts: Bool { publishAll || publish.contains { $0.hostPorts == nil } }
+}

@@ -1,0 +1,197 @@
+import Feed
+import Glibc
+import PortMaps
+
+/// Which host ports the agent keeps a socket on, so that no other program can take them (`hold_ports`).
+package enum HoldPolicy: String, Sendable, CaseIterable {
+  /// Single ports and ranges of up to 256; larger ranges are only checked when they are published.
+  case auto
+  case all
+  /// For feeds whose runtime holds the ports itself.
+  case none
+
+  func holds(rangeOf count: Int) -> Bool {
+    switch self {
+    case .auto: count <= 256
+    case .all: true
+    case .none: false
+    }
+  }
+}
+
+/// The sockets that hold host ports.
+///
+/// A held socket is bound and nothing else: it never listens, and a filter attached *before* bind drops whatever is
+/// queued to it. No SO_REUSEADDR and no SO_REUSEPORT: with either, a program that sets it too would get in.
+final class HeldPorts {
+  /// Why a port that should be held is not.
+  struct Waiting: Equatable {
+    enum Reason: String {
+      /// Its address is not on this host; held as soon as it is.
+      case addressNotLocal = "address-not-local"
+      /// Another program took it; held as soon as that program lets go.
+      case hostPortInUse = "host-port-in-use"
+    }
+    var reason: Reason
+    var message: String
+    var code: String { reason.rawValue }
+  }
+
+  private var sockets: [HostPort: CInt] = [:]
+  private(set) var waiting: [HostPort: Waiting] = [:]
+
+  var count: Int { sockets.count }
+  /// Held, or to be held as soon as that is possible.
+  func isTaken(_ port: HostPort) -> Bool { sockets[port] != nil || waiting[port] != nil }
+
+  deinit { for socket in sockets.values { close(socket) } }
+
+  /// Takes `port`, or with `keeping: false` only checks that it could be taken.
+  func hold(_ port: HostPort, keeping: Bool) -> HoldOutcome {
+    if sockets[port] != nil { return .taken(nil) }
+    if port.address.isMulticast || port.address == .limitedBroadcast {
+      return .impossible(
+        RequestError(
+          .addressNotAvailable,
+          "host address \(port.address) is a multicast or broadcast address and can never be one of this host: "
+            + "publish on an address of this host"))
+    }
+    switch Self.bound(port) {
+    case .success(let socket):
+      if keeping { sockets[port] = socket } else { close(socket) }
+      return .taken(nil)
+    case .failure(let error):
+      let outcome = Self.outcome(of: error.code, port)
+      if keeping, case .taken(let warning?) = outcome, warning.code == .addressNotLocal {
+        waiting[port] = Waiting(reason: .addressNotLocal, message: warning.message)
+      }
+      return outcome
+    }
+  }
+
+  /// Takes a port whose mapping exists already; where another program has it, the mapping works and the port waits.
+  func retake(_ port: HostPort) {
+    waiting[port] = nil
+    if case .inUse(let holder) = hold(port, keeping: true) {
+      waiting[port] = Waiting(
+        reason: .hostPortInUse, message: "host port \(port) is in use by \(holder); the mapping works but is not held")
+    }
+  }
+
+  /// Tries again for every port that waits; returns those whose state changed.
+  func retryWaiting() -> [HostPort] {
+    let before = waiting
+    for port in before.keys { retake(port) }
+    return before.keys.filter { waiting[$0] != before[$0] }
+  }
+
+  func state(of binding: Binding) -> Mapping.State {
+    if waiting.isEmpty { return .live }
+    for port in binding.allHostPorts {
+      guard let waiting = waiting[port] else { continue }
+      return waiting.reason == .addressNotLocal
+        ? .pending(reason: waiting.message) : .degraded(reason: waiting.message)
+    }
+    return .live
+  }
+
+  func release(_ port: HostPort) {
+    waiting[port] = nil
+    if let socket = sockets.removeValue(forKey: port) { close(socket) }
+  }
+
+  private static func outcome(of code: CInt, _ port: HostPort) -> HoldOutcome {
+    switch code {
+    case EADDRINUSE: .inUse(by: PortHolder.description(of: port))
+    case EADDRNOTAVAIL, EINVAL:
+      .taken(
+        Warning(
+          .addressNotLocal,
+          "host port \(port): \(port.address) is not an address of this host; the mapping waits until it is"))
+    // The kernel has no such protocol or family, so no program can hold the port either.
+    case EPROTONOSUPPORT, ESOCKTNOSUPPORT, EAFNOSUPPORT: .taken(nil)
+    default:
+      .taken(
+        Warning(
+          .portNotHeld, "host port \(port) works but is not held: \(String(cString: strerror(code))) (errno \(code))"))
+    }
+  }
+
+  private static func bound(_ port: HostPort) -> Result<CInt, Errno> {
+    let type = port.transport == .udp ? SOCK_DGRAM : SOCK_STREAM
+    let family = port.address.family == .ipv4 ? AF_INET : AF_INET6
+    let socket = Glibc.socket(
+      family, CInt(type.rawValue) | CInt(SOCK_CLOEXEC.rawValue), CInt(port.transport.rawValue))
+    guard socket >= 0 else { return .failure(Errno()) }
+    do throws(Errno) {
+      try dropEverything(socket)
+      if family == AF_INET6 {
+        var yes: CInt = 1
+        try Errno.check(
+          setsockopt(socket, CInt(IPPROTO_IPV6), IPV6_V6ONLY, &yes, socklen_t(MemoryLayout<CInt>.size)))
+      }
+      try bind(socket, to: port)
+      return .success(socket)
+    } catch {
+      close(socket)
+      return .failure(error)
+    }
+  }
+
+  /// A classic BPF program of one instruction, `ret #0`: accept nothing (socket(7), SO_ATTACH_FILTER).
+  private static func dropEverything(_ socket: CInt) throws(Errno) {
+    let result = withUnsafeTemporaryAllocation(of: sock_filter.self, capacity: 1) { code in
+      code[0] = sock_filter(code: UInt16(BPF_RET | BPF_K), jt: 0, jf: 0, k: 0)
+      var program = sock_fprog(len: 1, filter: code.baseAddress)
+      return setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, socklen_t(MemoryLayout<sock_fprog>.size))
+    }
+    try Errno.check(result)
+  }
+
+  private static func bind(_ socket: CInt, to port: HostPort) throws(Errno) {
+    let result =
+      switch port.address.family {
+      case .ipv4:
+        withUnsafeBytes(of: sockaddr_in(port)) { bytes in
+          Glibc.bind(socket, bytes.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t(bytes.count))
+        }
+      case .ipv6:
+        withUnsafeBytes(of: sockaddr_in6(port)) { bytes in
+          Glibc.bind(socket, bytes.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t(bytes.count))
+        }
+      }
+    try Errno.check(result)
+  }
+}
+
+/// A system call's error number.
+struct Errno: Error, Equatable, CustomStringConvertible {
+  var code: CInt = errno
+  var description: String { "\(String(cString: strerror(code))) (errno \(code))" }
+
+  static func check(_ result: CInt) throws(Errno) {
+    if result < 0 { throw Errno() }
+  }
+}
+
+extension IPAddress {
+  fileprivate static let limitedBroadcast = IPAddress(ipv4: .max)
+}
+
+extension sockaddr_in {
+  fileprivate init(_ port: HostPort) {
+    self.init()
+    sin_family = sa_family_t(AF_INET)
+    sin_port = port.port.bigEndian
+    sin_addr.s_addr = UInt32(truncatingIfNeeded: port.address.low).bigEndian
+  }
+}
+
+extension sockaddr_in6 {
+  fileprivate init(_ port: HostPort) {
+    self.init()
+    sin6_family = sa_family_t(AF_INET6)
+    sin6_port = port.port.bigEndian
+    withUnsafeMutableBytes(of: &sin6_addr) { $0.copyBytes(from: port.address.bytes) }
+  }
+}

@@ -1,0 +1,241 @@
+// The core: events in, replies out. Plain synchronous code on one thread; only the feed waits.
+//
+// A round is the events that were waiting, from all clients:
+//
+//   record   every event in ONE SQLite transaction, each in a savepoint of its own: a bad request leaves nothing behind
+//   commit   from here on a crash replays it: restart converges the kernel to what is stored
+//   converge the difference of what the round touched, in ONE nf_tables transaction
+//   reply    "ok" therefore means durable and live
+//
+// When the kernel refuses a round, everything it touched is put back and its events are taken one by one, so that the
+// poisonous one alone is refused. Stored networks, containers and bindings live in the database only; in memory are what
+// every event needs (networks, the port table) and what no database can hold (sockets, watchers, open snapshots).
+//
+// It does not defend against a kernel that loses its table while running (see `reconcile`), nor against another writer
+// of the database (see `Store`).
+
+import Feed
+import Logging
+import Netfilter
+import PortMaps
+import Storage
+
+/// Identifies a client's connection for as long as it is open.
+package typealias ConnectionID = Int
+
+package final class PortMapper {
+  package struct Incoming: Sendable {
+    package var connection: ConnectionID
+    package var request: Request
+    package init(connection: ConnectionID, request: Request) { (self.connection, self.request) = (connection, request) }
+  }
+
+  let store: Store
+  /// `nil` with `firewall = false`.
+  let kernel: KernelRuleset?
+  let host: Host
+  let log: Logger
+  var configuration: Configuration
+  var networks = Networks()
+  var table = PortTable()
+  let held = HeldPorts()
+  var ephemeral = EphemeralPorts()
+  var snapshots: [Snapshot.Key: Snapshot] = [:]
+  var watchers: Set<ConnectionID> = []
+  /// Called with each change of a mapping, for every connection that watches.
+  package var tellWatchers: ([ConnectionID], [(Change, Mapping)]) -> Void = { _, _ in }
+  /// The kernel's generation at which its table was last known to be what is stored; `nil` = not known to be.
+  var verifiedGeneration: UInt32?
+
+  init(store: Store, kernel: KernelRuleset?, configuration: Configuration, log: Logger) {
+    (self.store, self.kernel, self.configuration, self.log) = (store, kernel, configuration, log)
+    host = Host(store: store, log: log)
+  }
+
+  // MARK: Rounds
+
+  /// Answers in the order of `round`. A query sees the events before it, and none after it.
+  package func handle(_ round: [Incoming]) -> [Reply] {
+    var replies: [Reply] = []
+    replies.reserveCapacity(round.count)
+    var events: [Incoming] = []
+    for incoming in round {
+      if case .query(let query) = incoming.request.body {
+        replies += commit(events)
+        events.removeAll()
+        replies.append(answer(query, of: incoming.connection))
+      } else {
+        events.append(incoming)
+      }
+    }
+    return replies + commit(events)
+  }
+
+  package func connectionClosed(_ connection: ConnectionID) {
+    watchers.remove(connection)
+    snapshots = snapshots.filter { $0.key.connection != connection }
+  }
+
+  private func commit(_ events: [Incoming]) -> [Reply] {
+    if events.isEmpty { return [] }
+    var scope = Scope()
+    let snapshotsBefore = snapshots
+    let replies: [Reply]
+    do {
+      replies = try store.transaction { try events.map { try record($0, &scope) } }
+    } catch {
+      restoreMemory(scope)
+      snapshots = snapshotsBefore
+      return events.map { _ in .failed(refusal(of: error, "record the event in the database")) }
+    }
+    do {
+      try converge(scope)
+    } catch {
+      undo(scope)
+      snapshots = snapshotsBefore
+      if events.count > 1 { return events.flatMap { commit([$0]) } }
+      return [.failed(refusal(of: error, "program the kernel"))]
+    }
+    settle(scope)
+    return replies
+  }
+
+  /// Records one event, or nothing of it.
+  private func record(_ incoming: Incoming, _ scope: inout Scope) throws -> Reply {
+    guard case .event(let event, let source) = incoming.request.body else { preconditionFailure("not an event") }
+    var touched = Scope()
+    do {
+      let reply = try store.savepoint {
+        try apply(event, from: source, on: incoming.connection, &touched)
+      }
+      scope.merge(touched)
+      return reply
+    } catch let error as RequestError {
+      restoreMemory(touched)
+      log.notice("refused", metadata: ["code": "\(error.code.rawValue)", "reason": "\(error.message)"])
+      return .failed(error)
+    } catch {
+      restoreMemory(touched)
+      throw error
+    }
+  }
+
+  // MARK: Converge
+
+  /// Makes the kernel agree with the database where `scope` touched it.
+  private func converge(_ scope: Scope) throws {
+    guard let kernel, !scope.isEmpty else { return }
+    let policy = configuration.filterPolicy
+    var (have, want): ([Element], [Element]) = ([], [])
+    for change in scope.networks.values {
+      have += change.before?.elements(policy) ?? []
+      want += change.after?.elements(policy) ?? []
+    }
+    for change in scope.containers.values {
+      have += change.before?.elements ?? []
+      want += change.after?.elements ?? []
+    }
+    var change = difference(from: have, to: want)
+    try keepShared(&change, of: scope)
+    if change.isEmpty { return }
+    try kernel.apply(change, skeleton: .keep)
+    verifiedGeneration = nil
+  }
+
+  /// Two containers may publish one port of one container address; the element stays until the last of them goes.
+  private func keepShared(_ change: inout RulesetChange, of scope: Scope) throws {
+    if change.removals.isEmpty { return }
+    var shared: Set<HostPort> = []
+    for record in scope.containers.values.compactMap(\.before) {
+      for binding in record.bindings {
+        let others = try store.sharesContainerPort(
+          address: binding.containerAddress, transport: binding.transport, ports: binding.containerPorts,
+          otherThan: record.row)
+        for port in others.flatMap({ Array($0.ports) }) {
+          shared.insert(HostPort(binding.containerAddress, binding.transport, port))
+        }
+      }
+    }
+    if shared.isEmpty { return }
+    change.removals.removeAll { element in
+      element.containerPort.map(shared.contains) ?? false
+    }
+  }
+
+  /// The kernel has the round: sockets of ports that nobody owns any more go, watchers learn of it.
+  private func settle(_ scope: Scope) {
+    var wanted: Set<HostPort> = []
+    if scope.containers.values.contains(where: { $0.before != nil }) {
+      wanted = Set(scope.containers.values.flatMap { $0.after.map { Array($0.hostPorts) } ?? [] })
+    }
+    for record in scope.containers.values.compactMap(\.before) {
+      for port in record.hostPorts where !wanted.contains(port) { held.release(port) }
+    }
+    if !watchers.isEmpty { tellWatchers(watchers.sorted(), changes(of: scope)) }
+  }
+
+  // MARK: Undo
+
+  /// Puts memory back to what it was before `scope`.
+  private func restoreMemory(_ scope: Scope) {
+    for record in scope.containers.values.compactMap(\.after) { release(record) }
+    for change in scope.containers.values {
+      if let before = change.before { claim(before) }
+    }
+    for (id, change) in scope.networks { networks.set(change.before, id: id) }
+    for port in scope.journal.held { held.release(port) }
+  }
+
+  /// The kernel refused what the database has recorded already: put it back, memory too.
+  private func undo(_ scope: Scope) {
+    restoreMemory(scope)
+    do {
+      try store.transaction {
+        for record in scope.containers.values.compactMap(\.after) { try store.removeContainer(row: record.row) }
+        for (id, change) in scope.networks where change.before == nil { try store.removeNetwork(id: id) }
+        for before in scope.networks.values.compactMap(\.before) { try store.record(before.network) }
+        for before in scope.containers.values.compactMap(\.before) { _ = try store.record(before) }
+        _ = try store.advanceRevision()
+      }
+    } catch {
+      log.critical(
+        "the kernel refused an event and the database could not be put back; restart the agent to converge them",
+        metadata: ["error": "\(error)"])
+    }
+  }
+
+  // MARK: Memory
+
+  func claim(_ record: ContainerRecord) {
+    for binding in record.bindings { table.claim(binding, for: record.row) }
+  }
+  func release(_ record: ContainerRecord) {
+    for binding in record.bindings { table.release(binding) }
+  }
+
+  /// What a client is told when a round failed for no fault of its request; logged here, once.
+  private func refusal(of error: any Error, _ doing: String) -> RequestError {
+    log.error("could not \(doing)", metadata: ["error": "\(error)"])
+    return switch error {
+    case let error as RequestError: error
+    case let error as KernelError:
+      RequestError(.kernelRefused, "the kernel refused: \(error); nothing of the request remains")
+    default: RequestError(.storageFailed, "the database failed: \(error); nothing of the request remains")
+    }
+  }
+}
+
+extension Element {
+  /// The container port that this element lets through, if that is what it does.
+  fileprivate var containerPort: HostPort? {
+    switch (set, key) {
+    case (.published4, .addressPort(let address, let transport, let port)),
+      (.published6, .addressPort(let address, let transport, let port)):
+      HostPort(address, transport, port)
+    case (.allowed4, .sourceAddressPort(_, let prefix, let transport, let port)),
+      (.allowed6, .sourceAddressPort(_, let prefix, let transport, let port)):
+      HostPort(prefix.address, transport, port)
+    default: nil
+    }
+  }
+}

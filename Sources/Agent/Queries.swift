@@ -1,0 +1,147 @@
+import Feed
+import PortMaps
+import Storage
+
+extension PortMapper {
+  func answer(_ query: Query, of connection: ConnectionID) -> Reply {
+    do {
+      switch query {
+      case .hello:
+        return .hello(
+          Hello(agent: "pmagent", version: Version.current, revision: try store.revision, bootID: Version.bootID))
+      case .list(let filter): return .mappings(try store.mappings(filter, networks, state: state))
+      case .watch:
+        watchers.insert(connection)
+        return .watching(try store.mappings(MappingFilter(), networks, state: state))
+      case .networks: return .networks(try store.describe(networks))
+      case .inspect(let reference): return .inspect(try store.inspect(reference))
+      case .status: return .status(try status())
+      }
+    } catch let error as RequestError {
+      return .failed(error)
+    } catch {
+      log.error("could not read the database", metadata: ["error": "\(error)"])
+      return .failed(RequestError(.storageFailed, "the database could not be read: \(error)"))
+    }
+  }
+
+  func state(_ binding: Binding) -> Mapping.State { held.state(of: binding) }
+
+  private func status() throws -> Status {
+    let counts = try store.counts()
+    var degraded: [Status.Degradation] = []
+    var inSync = true
+    var generation: UInt32?
+    do {
+      inSync = try kernelAgrees()
+      generation = try kernel?.generation()
+      if !inSync {
+        degraded.append(
+          .init(code: "not-in-sync", message: "the kernel's table is not what is stored: run pmagent reconcile"))
+      }
+    } catch {
+      inSync = false
+      degraded.append(.init(code: "kernel-unreadable", message: "the kernel's table could not be read: \(error)"))
+    }
+    for (port, reason) in held.waiting.sorted(by: { $0.key.description < $1.key.description }) {
+      degraded.append(.init(code: reason.code, message: "\(port): \(reason.message)"))
+    }
+    return Status(
+      inSync: inSync, mappings: counts.mappings, containers: counts.containers, networks: counts.networks,
+      revision: try store.revision, generation: generation, degraded: degraded,
+      extra: [
+        ("held_ports", .integer(Int64(held.count))),
+        ("firewall", .bool(kernel != nil)),
+      ])
+  }
+
+  /// What a round did to mappings, as watchers are told.
+  func changes(of scope: Scope) -> [(Change, Mapping)] {
+    scope.containers.values.flatMap { change -> [(Change, Mapping)] in
+      let (before, after) = (change.before?.bindings ?? [], change.after?.bindings ?? [])
+      let (old, new) = (Set(before), Set(after))
+      let removed = before.filter { !new.contains($0) }.map { (Change.removed, $0, change.before) }
+      let added = after.filter { !old.contains($0) }.map { (Change.added, $0, change.after) }
+      return (removed + added).compactMap { kind, binding, record in
+        record.map { (kind, mapping(binding, of: $0, networks, state: state)) }
+      }
+    }
+  }
+}
+
+func mapping(
+  _ binding: Binding, of record: ContainerRecord, _ networks: Networks, state: (Binding) -> Mapping.State
+) -> Mapping {
+  Mapping(
+    container: record.container.id, name: record.container.name,
+    network: networks.byID[binding.network]?.network.name ?? binding.network, binding: binding, state: state(binding))
+}
+
+// What can be answered from the database alone, so that the commands work while the agent is down.
+extension Store {
+  func mappings(
+    _ filter: MappingFilter, _ networks: Networks, state: (Binding) -> Mapping.State
+  ) throws -> [Mapping] {
+    var mappings: [Mapping] = []
+    let add = { (record: ContainerRecord) in
+      for binding in record.bindings {
+        guard let part = binding.part(matching: filter, networks) else { continue }
+        mappings.append(mapping(part, of: record, networks, state: state))
+      }
+    }
+    if let reference = filter.container {
+      add(try container(matching: reference))
+    } else {
+      try forEachContainer(add)
+    }
+    return mappings
+  }
+
+  func describe(_ networks: Networks) throws -> [NetworkDescription] {
+    try networks.all.map { resolved in
+      let network = resolved.network
+      let mode = { (family: AddressFamily) in network.has(family) ? resolved.options.mode(family) : nil }
+      return NetworkDescription(
+        network: network, gatewayModeIPv4: mode(.ipv4), gatewayModeIPv6: mode(.ipv6),
+        defaultBind: resolved.isFiltered && !network.isInternal ? resolved.options.defaultBind : nil,
+        containers: try containers(on: network.id).count)
+    }
+  }
+
+  func inspect(_ reference: String) throws -> Inspection {
+    let record = try container(matching: reference)
+    return Inspection(
+      container: record.container,
+      ports: PortListing(bindings: record.bindings, expose: record.container.expose), warnings: record.warnings)
+  }
+
+  /// By id, by name, or by a prefix that only one container has. Fails with `unknown-container`.
+  func container(matching reference: String) throws -> ContainerRecord {
+    let found = try containers(named: reference)
+    guard let record = found.first else {
+      throw RequestError(.unknownContainer, "no container has the id, name or prefix \"\(reference)\"", field: "container")
+    }
+    guard found.count == 1 else {
+      let names = found.prefix(5).map { "\($0.container.name) (\($0.container.source)/\($0.container.id))" }
+      throw RequestError(
+        .unknownContainer,
+        "\"\(reference)\" could be \(found.count) containers: \(names.joined(separator: ", ")): write more of it",
+        field: "container")
+    }
+    return record
+  }
+}
+
+extension Binding {
+  /// The part of the run that `filter` asks for, `nil` when there is none.
+  fileprivate func part(matching filter: MappingFilter, _ networks: Networks) -> Binding? {
+    if let transport = filter.transport, transport != self.transport { return nil }
+    if let reference = filter.network, networks[reference]?.network.id != network { return nil }
+    guard let port = filter.hostPort else { return self }
+    guard let hostPorts, hostPorts.ports.contains(port) else { return nil }
+    var part = self
+    part.hostPorts = PortRange(port)
+    part.containerPorts = PortRange(containerPorts.first + (port - hostPorts.first))
+    return part
+  }
+}

@@ -1,0 +1,77 @@
+import Feed
+import Logging
+import Netfilter
+import PortMaps
+import Storage
+
+extension PortMapper {
+  /// Opens the store and the kernel and makes the kernel agree with what is stored: the same `converge` an event ends in,
+  /// only that its scope is everything.
+  ///
+  /// Fails with `StoreError` (damaged, newer, in use), `KernelError` (no permission, another owner).
+  package static func start(_ configuration: Configuration, log: Logger) throws -> PortMapper {
+    let store = try Store.open(at: configuration.database, access: .readWrite)
+    let kernel = configuration.firewall ? try KernelRuleset.open() : nil
+    let mapper = PortMapper(store: store, kernel: kernel, configuration: configuration, log: log)
+    try mapper.load()
+    // The guard chain first: `route_localnet` is only set when it is in place.
+    try mapper.convergeEverything()
+    if configuration.ipForward == .enable, configuration.firewall { mapper.host.enableForwarding() }
+    for network in mapper.networks.all { mapper.host.prepare(network) }
+    return mapper
+  }
+
+  private func load() throws {
+    for network in try store.networks() {
+      networks.set(try ResolvedNetwork(network, defaultBind: configuration.ip), id: network.id)
+    }
+    try store.forEachContainer { record in
+      claim(record)
+      rehold(record)
+    }
+  }
+
+  /// A port that another program took while the agent was away leaves a working mapping that is not held.
+  private func rehold(_ record: ContainerRecord) {
+    let policy = configuration.holdPolicy(of: record.container.source)
+    for binding in record.bindings where policy.holds(rangeOf: binding.containerPorts.count) {
+      for port in binding.allHostPorts { held.retake(port) }
+    }
+  }
+
+  /// Reads the whole table and repairs it. Equal means that nothing is written.
+  func convergeEverything() throws {
+    guard let kernel else { return }
+    var want: [Element] = networks.all.flatMap { $0.elements(configuration.filterPolicy) }
+    try store.forEachContainer { want += $0.elements }
+    let installed = try kernel.read()
+    if let installed, installed.skeletonIsCurrent {
+      let change = difference(from: installed.elements, to: want)
+      if !change.isEmpty {
+        log.notice(
+          "kernel table repaired",
+          metadata: ["extra": "\(change.removals.count)", "missing": "\(change.additions.count)"])
+        try kernel.apply(change, skeleton: .keep)
+      }
+    } else {
+      log.notice(installed == nil ? "kernel table created" : "kernel table rebuilt", metadata: ["elements": "\(want.count)"])
+      try kernel.apply(difference(from: [], to: want), skeleton: .rebuild)
+    }
+    verifiedGeneration = try kernel.generation()
+  }
+
+  /// Whether the kernel's table is exactly what is stored. Reads the table only when some transaction has happened since
+  /// it was last known to be.
+  func kernelAgrees() throws -> Bool {
+    guard let kernel else { return true }
+    let generation = try kernel.generation()
+    if generation == verifiedGeneration { return true }
+    var want: [Element] = networks.all.flatMap { $0.elements(configuration.filterPolicy) }
+    try store.forEachContainer { want += $0.elements }
+    guard let installed = try kernel.read(), installed.skeletonIsCurrent,
+      difference(from: installed.elements, to: want).isEmpty
+    else { return false }
+    verifiedGeneration = installed.generation
+    return true
+  }
+}

@@ -1,0 +1,55 @@
+import PortMaps
+import Storage
+
+/// What a round of events touched: each container and network as it was before and as it is now.
+///
+/// From it alone follow the kernel's change, what watchers are told, which sockets go, and how to undo all of it.
+struct Scope {
+  struct Key: Hashable {
+    var source: String
+    var id: String
+  }
+  struct Change<Value> {
+    var before: Value?
+    var after: Value?
+  }
+
+  private(set) var containers: [Key: Change<ContainerRecord>] = [:]
+  private(set) var networks: [String: Change<ResolvedNetwork>] = [:]
+  let journal = Journal()
+
+  /// Ports that were not held before; a class, because port choice fills it through a closure.
+  final class Journal {
+    var held: [HostPort] = []
+  }
+
+  var isEmpty: Bool { containers.isEmpty && networks.isEmpty }
+
+  mutating func note(container key: Key, before: ContainerRecord?, after: ContainerRecord?) {
+    containers[key] = Change(before: containers[key].map(\.before) ?? before, after: after)
+  }
+
+  mutating func note(network id: String, before: ResolvedNetwork?, after: ResolvedNetwork?) {
+    networks[id] = Change(before: networks[id].map(\.before) ?? before, after: after)
+  }
+
+  /// `later` happened after everything in here.
+  mutating func merge(_ later: Scope) {
+    for (key, change) in later.containers { note(container: key, before: change.before, after: change.after) }
+    for (id, change) in later.networks { note(network: id, before: change.before, after: change.after) }
+    journal.held += later.journal.held
+  }
+}
+
+extension ContainerRecord {
+  var key: Scope.Key { Scope.Key(source: container.source, id: container.id) }
+  var elements: [Element] { bindings.flatMap { $0.elements(name: container.name) } }
+  /// The host ports of all bindings, one by one.
+  var hostPorts: some Sequence<HostPort> { bindings.lazy.flatMap(\.allHostPorts) }
+}
+
+extension Binding {
+  var allHostPorts: [HostPort] {
+    hostPorts.map { $0.ports.map { HostPort(hostAddress, transport, $0) } } ?? []
+  }
+}

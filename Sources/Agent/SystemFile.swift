@@ -1,0 +1,50 @@
+import Glibc
+
+/// Small files of /proc and /sys, which are read and written whole.
+enum SystemFile {
+  /// `nil` when the file cannot be opened or read, which for these files means that the kernel has no such thing.
+  static func read(_ path: String) -> String? {
+    let file = open(path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return nil }
+    defer { close(file) }
+    var bytes: [UInt8] = []
+    while true {
+      var chunk = [UInt8](repeating: 0, count: 65536)
+      let count = Glibc.read(file, &chunk, chunk.count)
+      if count < 0 { return nil }
+      if count == 0 { return String(decoding: bytes, as: UTF8.self) }
+      bytes += chunk[..<count]
+    }
+  }
+
+  static func write(_ text: String, to path: String) throws(Errno) {
+    let file = open(path, O_WRONLY | O_CLOEXEC)
+    guard file >= 0 else { throw Errno() }
+    defer { close(file) }
+    let bytes = Array(text.utf8)
+    guard Glibc.write(file, bytes, bytes.count) == bytes.count else { throw Errno() }
+  }
+}
+
+/// A sysctl by its name, `net.ipv4.ip_forward`. An interface name may contain dots, so the parts are given apart.
+struct Sysctl: Hashable {
+  let name: String
+  private let path: String
+
+  init(_ parts: String...) {
+    name = parts.joined(separator: ".")
+    path = "/proc/sys/" + parts.joined(separator: "/")
+  }
+
+  var value: String? { SystemFile.read(path).map { String($0.prefix { $0 != "\n" }) } }
+  func set(_ value: String) throws(Errno) { try SystemFile.write(value, to: path) }
+
+  static let ipForward = Sysctl("net", "ipv4", "ip_forward")
+  static let ipv6Forwarding = Sysctl("net", "ipv6", "conf", "all", "forwarding")
+  static let localPortRange = Sysctl("net", "ipv4", "ip_local_port_range")
+  static let localReservedPorts = Sysctl("net", "ipv4", "ip_local_reserved_ports")
+  /// Lets packets for 127.0.0.0/8 be routed to `interface`: what makes `127.0.0.1:8080` reach a container.
+  static func routeLocalnet(_ interface: String) -> Sysctl {
+    Sysctl("net", "ipv4", "conf", interface, "route_localnet")
+  }
+}
