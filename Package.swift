@@ -60,6 +60,14 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: settings),
+
+    .testTarget(
+      name: "FeedTests",
+      dependencies: [
+        "Feed", "PortMaps",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )
