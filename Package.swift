@@ -61,7 +61,17 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: settings),
 
+<<<<<<< HEAD
     .testTarget(name: "PortMapsTests", dependencies: ["PortMaps"], swiftSettings: settings),
+=======
+    .testTarget(
+      name: "FeedTests",
+      dependencies: [
+        "Feed", "PortMaps",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ], swiftSettings: settings),
+>>>>>>> feed
   ],
   swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,113 @@
+import Glibc
+
+/// Why a client has no answer from an agent at its socket.
+package enum FeedClientError: Error, Equatable, CustomStringConvertible {
+  /// No such file.
+  case notThere(path: String)
+  /// The file is there and nobody listens.
+  case refused(path: String)
+  /// The file's mode or owner keeps us out.
+  case notPermitted(path: String)
+  /// The agent went away: between two lines, or in the middle of one.
+  case connectionLost(path: String)
+  case system(operation: String, path: String, errno: Int32)
+
+  package var description: String {
+    switch self {
+    case .notThere(let path): "there is no socket \(path); is the agent running?"
+    case .refused(let path): "nobody listens on \(path); start the agent"
+    case .notPermitted(let path): "not permitted to use \(path); run as root or as a member of its group"
+    case .connectionLost(let path): "the agent closed the connection on \(path) before it answered"
+    case .system(let operation, let path, let errno): "\(operation) \(path): \(String(cString: strerror(errno)))"
+    }
+  }
+}
+
+/// A blocking connection to an agent, for programs that ask and print. Lines are without their LF.
+package struct FeedClient: ~Copyable {
+  private let socket: FileDescriptor
+  private let path: String
+  private var received: [UInt8] = []
+  /// Bytes of `received` that were handed out, and those known to hold no further LF.
+  private var taken = 0
+  private var scanned = 0
+
+  private init(socket: consuming FileDescriptor, path: String) {
+    self.socket = socket
+    self.path = path
+  }
+
+  package static func connect(to path: String) throws(FeedClientError) -> FeedClient {
+    guard let address = UnixAddress(path) else {
+      throw .system(operation: "connect", path: path, errno: ENAMETOOLONG)
+    }
+    guard let socket = FileDescriptor(Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0))
+    else {
+      throw .system(operation: "socket", path: path, errno: errno)
+    }
+    guard address.connect(socket.number) == 0 else {
+      switch errno {
+      case ENOENT, ENOTDIR: throw .notThere(path: path)
+      case ECONNREFUSED: throw .refused(path: path)
+      case EACCES, EPERM: throw .notPermitted(path: path)
+      default: throw .system(operation: "connect", path: path, errno: errno)
+      }
+    }
+    return FeedClient(socket: socket, path: path)
+  }
+
+  /// Sends with send(2) until all of `line` and its LF are on their way.
+  package func send(_ line: [UInt8]) throws(FeedClientError) {
+    var rest = (line + [UInt8(ascii: "\n")])[...]
+    while !rest.isEmpty {
+      let count = rest.withUnsafeBytes { Glibc.send(socket.number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+      if count >= 0 {
+        rest = rest.dropFirst(count)
+      } else if errno == EPIPE || errno == ECONNRESET {
+        throw .connectionLost(path: path)
+      } else if errno != EINTR {
+        throw .system(operation: "send", path: path, errno: errno)
+      }
+    }
+  }
+
+  /// Waits for the next line; `nil` once the agent has closed the connection after a whole line.
+  package mutating func receiveLine() throws(FeedClientError) -> [UInt8]? {
+    while true {
+      if let end = received[scanned...].firstIndex(of: UInt8(ascii: "\n")) {
+        defer { (taken, scanned) = (end + 1, end + 1) }
+        return Array(received[taken..<end])
+      }
+      received.removeFirst(taken)
+      (taken, scanned) = (0, received.count)
+      if try !receiveMore() {
+        guard received.isEmpty else { throw .connectionLost(path: path) }
+        return nil
+      }
+    }
+  }
+
+  /// No more requests will follow; replies still arrive.
+  package func finishSending() { shutdown(socket.number, Int32(SHUT_WR)) }
+
+  private mutating func receiveMore() throws(FeedClientError) -> Bool {
+    let chunk = 64 * 1024
+    while true {
+      var failure: Int32 = 0
+      let before = received.count
+      received.append(contentsOf: repeatElement(0, count: chunk))
+      let count = received.withUnsafeMutableBytes { bytes in
+        let count = recv(socket.number, bytes.baseAddress?.advanced(by: before), chunk, 0)
+        failure = errno
+        return count
+      }
+      received.removeLast(chunk - max(count, 0))
+      if count >= 0 { return count > 0 }
+      switch failure {
+      case EINTR: continue
+      case ECONNRESET: throw .connectionLost(path: path)
+      default: throw .system(operation: "recv", path: path, errno: failure)
+      }
+    }
+  }
+}

@@ -1,0 +1,120 @@
+/// Appends JSON text to a byte array, without a tree in between. Commas are put where they belong.
+package struct JSONWriter: Sendable {
+  package private(set) var bytes: [UInt8] = []
+  /// Spaces of each level; 0 = compact.
+  private let indent: Int
+  private var depth = 0
+
+  package init(indent: Int = 0) { self.indent = indent }
+
+  /// The bytes so far; the writer is empty afterwards.
+  mutating func take() -> [UInt8] {
+    defer { bytes = [] }
+    return bytes
+  }
+
+  mutating func endLine() { bytes.append(UInt8(ascii: "\n")) }
+
+  /// Adds text that is complete JSON already, with its LF.
+  mutating func append(line: [UInt8]) { bytes += line }
+
+  mutating func beginObject() { open("{") }
+  mutating func endObject() { close("}", after: "{") }
+  mutating func beginArray() { open("[") }
+  mutating func endArray() { close("]", after: "[") }
+
+  mutating func key(_ name: StaticString) {
+    separate()
+    bytes.append(UInt8(ascii: "\""))
+    name.withUTF8Buffer { bytes.append(contentsOf: $0) }
+    bytes.append(UInt8(ascii: "\""))
+    colon()
+  }
+
+  mutating func key(_ name: String) {
+    value(name)
+    colon()
+  }
+
+  mutating func null() { literal("null") }
+  mutating func value(_ value: Bool) { literal(value ? "true" : "false") }
+  mutating func value(_ value: some BinaryInteger) { literal(String(value)) }
+
+  mutating func value(_ text: String) {
+    separate()
+    bytes.append(UInt8(ascii: "\""))
+    for byte in text.utf8 { escape(byte) }
+    bytes.append(UInt8(ascii: "\""))
+  }
+
+  mutating func value(_ json: JSON) {
+    switch json {
+    case .null: null()
+    case .bool(let bool): value(bool)
+    case .integer(let integer): value(integer)
+    case .number(let text): literal(text)
+    case .string(let text): value(text)
+    case .array(let elements):
+      beginArray()
+      for element in elements { value(element) }
+      endArray()
+    case .object(let members):
+      beginObject()
+      for member in members {
+        key(member.key)
+        value(member.value)
+      }
+      endObject()
+    }
+  }
+
+  private mutating func literal(_ text: String) {
+    separate()
+    bytes.append(contentsOf: text.utf8)
+  }
+
+  private mutating func open(_ bracket: Unicode.Scalar) {
+    separate()
+    bytes.append(UInt8(ascii: bracket))
+    depth += 1
+  }
+
+  private mutating func close(_ bracket: Unicode.Scalar, after opening: Unicode.Scalar) {
+    depth -= 1
+    if bytes.last != UInt8(ascii: opening) { breakLine() }
+    bytes.append(UInt8(ascii: bracket))
+  }
+
+  private mutating func colon() {
+    bytes.append(UInt8(ascii: ":"))
+    if indent > 0 { bytes.append(UInt8(ascii: " ")) }
+  }
+
+  /// A comma is due unless the last byte opened something; strings end with a quote, so their content cannot mislead.
+  private mutating func separate() {
+    switch bytes.last {
+    case nil, UInt8(ascii: "\n"), UInt8(ascii: ":"), UInt8(ascii: " "): return
+    case UInt8(ascii: "{"), UInt8(ascii: "["): break
+    default: bytes.append(UInt8(ascii: ","))
+    }
+    breakLine()
+  }
+
+  private mutating func breakLine() {
+    guard indent > 0 else { return }
+    endLine()
+    bytes.append(contentsOf: repeatElement(UInt8(ascii: " "), count: indent * depth))
+  }
+
+  /// RFC 8259 §7: quote, backslash and U+0000 to U+001F must be escaped, nothing else.
+  private mutating func escape(_ byte: UInt8) {
+    switch byte {
+    case UInt8(ascii: "\""), UInt8(ascii: "\\"): bytes += [UInt8(ascii: "\\"), byte]
+    case UInt8(ascii: "\n"): bytes.append(contentsOf: "\\n".utf8)
+    case UInt8(ascii: "\r"): bytes.append(contentsOf: "\\r".utf8)
+    case UInt8(ascii: "\t"): bytes.append(contentsOf: "\\t".utf8)
+    case 0..<0x20: bytes.append(contentsOf: ((byte < 0x10 ? "\\u000" : "\\u00") + String(byte, radix: 16)).utf8)
+    default: bytes.append(byte)
+    }
+  }
+}

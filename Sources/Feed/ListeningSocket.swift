@@ -1,0 +1,117 @@
+import Glibc
+
+/// Why an agent cannot listen.
+package enum ListenError: Error, Equatable, CustomStringConvertible {
+  /// Something accepts connections there.
+  case inUse(path: String)
+  /// The path is taken by a file that is no socket; it is left as it is.
+  case notASocket(path: String)
+  case system(operation: String, path: String, errno: Int32)
+
+  package var description: String {
+    switch self {
+    case .inUse(let path): "another agent listens on \(path); stop it or choose another path"
+    case .notASocket(let path): "\(path) exists and is not a socket; remove it or choose another path"
+    case .system(let operation, let path, let errno): "\(operation) \(path): \(String(cString: strerror(errno)))"
+    }
+  }
+}
+
+/// A Unix stream socket that accepts connections, and its file.
+package struct ListeningSocket: ~Copyable {
+  private static let mode: mode_t = 0o660
+
+  private let descriptor: FileDescriptor
+  /// `nil` for a socket that somebody else bound, whose file is theirs to remove.
+  private let file: SocketFile?
+
+  private init(descriptor: consuming FileDescriptor, file: SocketFile?) {
+    self.descriptor = descriptor
+    self.file = file
+  }
+
+  /// Listens on a file of mode 0660. A missing parent directory is made (0755), the socket of a dead agent replaced.
+  package static func listen(at path: String) throws(ListenError) -> ListeningSocket {
+    func failure(_ operation: String) -> ListenError { .system(operation: operation, path: path, errno: errno) }
+
+    guard let address = UnixAddress(path) else {
+      throw .system(operation: "bind", path: path, errno: ENAMETOOLONG)
+    }
+    try makeParent(of: path)
+    guard let descriptor = FileDescriptor(socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | flags), 0)) else {
+      throw failure("socket")
+    }
+    // bind(2) creates the file with the mode of the socket's inode, less the umask: set before, there is no instant at
+    // which others may connect; set again after, the umask takes nothing away.
+    guard fchmod(descriptor.number, mode) == 0 else { throw failure("chmod") }
+    if address.bind(descriptor.number) != 0 {
+      guard errno == EADDRINUSE else { throw failure("bind") }
+      try removeDeadSocket(at: path, address)
+      guard address.bind(descriptor.number) == 0 else { throw failure("bind") }
+    }
+    guard chmod(path, mode) == 0 else { throw failure("chmod") }
+    guard Glibc.listen(descriptor.number, SOMAXCONN) == 0 else { throw failure("listen") }
+    return ListeningSocket(descriptor: descriptor, file: SocketFile(path))
+  }
+
+  /// Takes over a socket that already listens, as systemd passes it (sd_listen_fds(3)).
+  package static func adopt(_ number: Int32) throws(ListenError) -> ListeningSocket {
+    var (accepts, size): (Int32, socklen_t) = (0, socklen_t(MemoryLayout<Int32>.size))
+    guard getsockopt(number, SOL_SOCKET, SO_ACCEPTCONN, &accepts, &size) == 0, let descriptor = FileDescriptor(number)
+    else { throw .system(operation: "getsockopt", path: "descriptor \(number)", errno: errno) }
+    guard accepts != 0 else { throw .system(operation: "accept", path: "descriptor \(number)", errno: EINVAL) }
+    guard fcntl(number, F_SETFL, O_NONBLOCK) == 0, fcntl(number, F_SETFD, FD_CLOEXEC) == 0 else {
+      throw .system(operation: "fcntl", path: "descriptor \(number)", errno: errno)
+    }
+    return ListeningSocket(descriptor: descriptor, file: nil)
+  }
+
+  /// The descriptor for somebody else to close, and the file to remove then.
+  consuming func release() -> (descriptor: Int32, file: SocketFile?) { (descriptor.release(), file) }
+
+  private static var flags: UInt32 { UInt32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue) }
+
+  private static func makeParent(of path: String) throws(ListenError) {
+    guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return }
+    let parent = String(path[..<slash])
+    if mkdir(parent, 0o755) == 0 {
+      guard chmod(parent, 0o755) == 0 else { throw .system(operation: "chmod", path: parent, errno: errno) }
+    } else if errno != EEXIST {
+      throw .system(operation: "mkdir", path: parent, errno: errno)
+    }
+  }
+
+  /// Removes the file at `path` if it is a socket on which nobody listens.
+  private static func removeDeadSocket(at path: String, _ address: UnixAddress) throws(ListenError) {
+    var status = stat()
+    guard lstat(path, &status) == 0 else { throw .system(operation: "stat", path: path, errno: errno) }
+    guard status.st_mode & S_IFMT == S_IFSOCK else { throw .notASocket(path: path) }
+    guard let probe = FileDescriptor(socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | flags), 0)) else {
+      throw .system(operation: "socket", path: path, errno: errno)
+    }
+    // EAGAIN is a listener whose queue is full.
+    guard address.connect(probe.number) != 0, errno != EAGAIN else { throw .inUse(path: path) }
+    guard errno == ECONNREFUSED else { throw .system(operation: "connect", path: path, errno: errno) }
+    guard unlink(path) == 0 else { throw .system(operation: "unlink", path: path, errno: errno) }
+  }
+}
+
+/// The file of a socket of ours.
+struct SocketFile {
+  private let path: String
+  private let device: dev_t
+  private let inode: ino_t
+
+  /// `nil` if there is no such file.
+  init?(_ path: String) {
+    var status = stat()
+    guard lstat(path, &status) == 0 else { return nil }
+    (self.path, device, inode) = (path, status.st_dev, status.st_ino)
+  }
+
+  /// Removes the file unless it has become another's.
+  func remove() {
+    guard let now = SocketFile(path), now.device == device, now.inode == inode else { return }
+    unlink(path)
+  }
+}
