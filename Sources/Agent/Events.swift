@@ -35,9 +35,7 @@ extension PortMapper {
       return try unchanged()
     case .snapshotEnd:
       return try endSnapshot(snapshot, &scope)
-    case .reconcile:
-      try convergeEverything()
-      return try unchanged()
+    case .reconcile: preconditionFailure("never part of a round")
     }
   }
 
@@ -141,7 +139,8 @@ extension PortMapper {
   ) throws -> Reply {
     guard let before = try store.container(source: key.source, id: key.id) else {
       throw RequestError(
-        .unknownContainer, "no container \"\(key.id)\" of source \"\(key.source)\" is running: announce it with "
+        .unknownContainer,
+        "no container \"\(key.id)\" of source \"\(key.source)\" is running: announce it with "
           + "container.start first", field: "container")
     }
     var container = before.container
@@ -273,7 +272,8 @@ extension PortMapper {
 
   private static func name(ofRow row: Int64, _ port: HostPort, in store: Store) -> String {
     do {
-      return try store.owner(of: port).map { "\"\($0.name)\" (id \($0.id), source \"\($0.source)\")" } ?? "number \(row)"
+      return try store.owner(of: port).map { "\"\($0.name)\" (id \($0.id), source \"\($0.source)\")" }
+        ?? "number \(row)"
     } catch {
       return "number \(row) (its name could not be read: \(error))"
     }

@@ -20,9 +20,6 @@ import Netfilter
 import PortMaps
 import Storage
 
-/// Identifies a client's connection for as long as it is open.
-package typealias ConnectionID = Int
-
 package final class PortMapper {
   package struct Incoming: Sendable {
     package var connection: ConnectionID
@@ -60,12 +57,14 @@ package final class PortMapper {
     replies.reserveCapacity(round.count)
     var events: [Incoming] = []
     for incoming in round {
-      if case .query(let query) = incoming.request.body {
-        replies += commit(events)
+      switch incoming.request.body {
+      case .event(.reconcile, _):
+        replies += commit(events) + [reconcile()]
         events.removeAll()
-        replies.append(answer(query, of: incoming.connection))
-      } else {
-        events.append(incoming)
+      case .event: events.append(incoming)
+      case .query(let query):
+        replies += commit(events) + [answer(query, of: incoming.connection)]
+        events.removeAll()
       }
     }
     return replies + commit(events)
@@ -120,6 +119,15 @@ package final class PortMapper {
     }
   }
 
+  private func reconcile() -> Reply {
+    do {
+      try convergeEverything()
+      return try unchanged()
+    } catch {
+      return .failed(refusal(of: error, "converge the kernel with the database"))
+    }
+  }
+
   // MARK: Converge
 
   /// Makes the kernel agree with the database where `scope` touched it.
@@ -171,7 +179,7 @@ package final class PortMapper {
     for record in scope.containers.values.compactMap(\.before) {
       for port in record.hostPorts where !wanted.contains(port) { held.release(port) }
     }
-    if !watchers.isEmpty { tellWatchers(watchers.sorted(), changes(of: scope)) }
+    if !watchers.isEmpty { tellWatchers(Array(watchers), changes(of: scope)) }
   }
 
   // MARK: Undo

@@ -119,7 +119,8 @@ extension Store {
   func container(matching reference: String) throws -> ContainerRecord {
     let found = try containers(named: reference)
     guard let record = found.first else {
-      throw RequestError(.unknownContainer, "no container has the id, name or prefix \"\(reference)\"", field: "container")
+      throw RequestError(
+        .unknownContainer, "no container has the id, name or prefix \"\(reference)\"", field: "container")
     }
     guard found.count == 1 else {
       let names = found.prefix(5).map { "\($0.container.name) (\($0.container.source)/\($0.container.id))" }

@@ -39,6 +39,34 @@ extension PortMapper {
     }
   }
 
+  /// Takes over another configuration. Paths and `firewall` need a restart; bindings of running containers stay.
+  ///
+  /// Fails with `RequestError` when a stored network does not fit it any more, `KernelError` when the kernel refuses.
+  package func reconfigure(_ new: Configuration) throws {
+    let resolved = try networks.all.map { try ResolvedNetwork($0.network, defaultBind: new.ip) }
+    configuration = new
+    for network in resolved { networks.set(network, id: network.network.id) }
+    try convergeEverything()
+  }
+
+  /// Tries again for the ports that wait, and tells watchers of those that need not any more.
+  package func retryWaiting() {
+    for port in held.retryWaiting() {
+      log.notice("state of a held port changed", metadata: ["port": "\(port)"])
+      guard !watchers.isEmpty else { continue }
+      do {
+        guard let owner = try store.owner(of: port),
+          let record = try store.container(source: owner.source, id: owner.id)
+        else { continue }
+        let changed = record.bindings.filter { $0.allHostPorts.contains(port) }
+        tellWatchers(
+          Array(watchers), changed.map { (.changed, mapping($0, of: record, networks, state: state)) })
+      } catch {
+        log.error("could not read the owner of \(port)", metadata: ["error": "\(error)"])
+      }
+    }
+  }
+
   /// Reads the whole table and repairs it. Equal means that nothing is written.
   func convergeEverything() throws {
     guard let kernel else { return }
@@ -54,7 +82,8 @@ extension PortMapper {
         try kernel.apply(change, skeleton: .keep)
       }
     } else {
-      log.notice(installed == nil ? "kernel table created" : "kernel table rebuilt", metadata: ["elements": "\(want.count)"])
+      log.notice(
+        installed == nil ? "kernel table created" : "kernel table rebuilt", metadata: ["elements": "\(want.count)"])
       try kernel.apply(difference(from: [], to: want), skeleton: .rebuild)
     }
     verifiedGeneration = try kernel.generation()

@@ -30,7 +30,8 @@ extension PortMapper {
       try drop(record, &scope)
       pruned += 1
     }
-    for network in networks.all where network.network.source == key.source && !snapshot.networks.contains(network.network.id) {
+    for network in networks.all
+    where network.network.source == key.source && !snapshot.networks.contains(network.network.id) {
       guard try store.containers(on: network.network.id).isEmpty else { continue }
       try drop(network, &scope)
       pruned += 1

@@ -26,25 +26,22 @@ enum SystemFile {
   }
 }
 
-/// A sysctl by its name, `net.ipv4.ip_forward`. An interface name may contain dots, so the parts are given apart.
+/// A sysctl by its path below /proc/sys, `net/ipv4/ip_forward`: an interface name may contain dots, so the dotted
+/// spelling would be ambiguous (sysctl(8) accepts this one too).
 struct Sysctl: Hashable {
   let name: String
-  private let path: String
+  init(path: String) { name = path }
 
-  init(_ parts: String...) {
-    name = parts.joined(separator: ".")
-    path = "/proc/sys/" + parts.joined(separator: "/")
-  }
+  /// `nil` when the kernel does not have it.
+  var value: String? { SystemFile.read("/proc/sys/" + name).map { String($0.prefix { $0 != "\n" }) } }
+  func set(_ value: String) throws(Errno) { try SystemFile.write(value, to: "/proc/sys/" + name) }
 
-  var value: String? { SystemFile.read(path).map { String($0.prefix { $0 != "\n" }) } }
-  func set(_ value: String) throws(Errno) { try SystemFile.write(value, to: path) }
-
-  static let ipForward = Sysctl("net", "ipv4", "ip_forward")
-  static let ipv6Forwarding = Sysctl("net", "ipv6", "conf", "all", "forwarding")
-  static let localPortRange = Sysctl("net", "ipv4", "ip_local_port_range")
-  static let localReservedPorts = Sysctl("net", "ipv4", "ip_local_reserved_ports")
+  static let ipForward = Sysctl(path: "net/ipv4/ip_forward")
+  static let ipv6Forwarding = Sysctl(path: "net/ipv6/conf/all/forwarding")
+  static let localPortRange = Sysctl(path: "net/ipv4/ip_local_port_range")
+  static let localReservedPorts = Sysctl(path: "net/ipv4/ip_local_reserved_ports")
   /// Lets packets for 127.0.0.0/8 be routed to `interface`: what makes `127.0.0.1:8080` reach a container.
   static func routeLocalnet(_ interface: String) -> Sysctl {
-    Sysctl("net", "ipv4", "conf", interface, "route_localnet")
+    Sysctl(path: "net/ipv4/conf/\(interface)/route_localnet")
   }
 }

@@ -5,6 +5,7 @@ import PortMaps
 /// Names a connection for as long as the server lives.
 package struct ConnectionID: Sendable, Hashable, CustomStringConvertible {
   let number: Int
+  package init(number: Int) { self.number = number }
   package var description: String { "\(number)" }
 }
 

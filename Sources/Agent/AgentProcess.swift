@@ -1,0 +1,130 @@
+import Feed
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+import PortMaps
+
+/// `pmagent run`: wires the core to its socket and to the process it lives in.
+///
+/// One event loop owns everything; the main thread only waits for signals.
+package struct AgentProcess {
+  /// A configuration file to read again on SIGHUP, and what the command line says instead of it.
+  package typealias Load = @Sendable () throws -> Configuration
+
+  private let load: Load
+  private let log: Logger
+
+  package init(log: Logger, load: @escaping Load) { (self.load, self.log) = (load, log) }
+
+  /// Runs until SIGTERM or SIGINT; mappings stay in place. Fails when it cannot start, having changed nothing.
+  package func run() throws {
+    // Before there are threads: they inherit the mask, and sigwait(3) is the only receiver.
+    let signals = Signals.block(SIGTERM, SIGINT, SIGHUP)
+    let configuration = try load()
+    raiseDescriptorLimit()
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let loop = group.next()
+    let agent = try loop.submit { NIOLoopBound(try Core(configuration, loop: loop, log: log), eventLoop: loop) }.wait()
+    try loop.flatSubmit { agent.value.serve() }.wait()
+    log.notice(
+      "ready", metadata: ["socket": "\(configuration.socket)", "database": "\(configuration.database)"])
+    ServiceManager.notify("READY=1")
+    while signals.next() == SIGHUP { reload(agent, loop) }
+    ServiceManager.notify("STOPPING=1")
+    log.notice("stopping; the mappings stay in place")
+    try loop.submit { agent.value.stop() }.wait()
+    try group.syncShutdownGracefully()
+  }
+
+  private func reload(_ agent: NIOLoopBound<Core>, _ loop: any EventLoop) {
+    do {
+      let configuration = try load()
+      try loop.submit { try agent.value.mapper.reconfigure(configuration) }.wait()
+      log.notice("configuration read again")
+    } catch {
+      log.error("the configuration is refused, the old one stays", metadata: ["error": "\(error)"])
+    }
+  }
+
+  /// Each held port is a descriptor (getrlimit(2)); beyond the limit ports are published without being held.
+  private func raiseDescriptorLimit() {
+    var limit = rlimit()
+    let descriptors = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+    getrlimit(descriptors, &limit)
+    limit.rlim_cur = limit.rlim_max
+    if setrlimit(descriptors, &limit) < 0 {
+      log.warning("could not raise the descriptor limit to \(limit.rlim_max)", metadata: ["error": "\(Errno())"])
+    }
+  }
+}
+
+/// What lives on the event loop.
+private final class Core {
+  let mapper: PortMapper
+  private let loop: any EventLoop
+  private let log: Logger
+  private let socket: String
+  private var server: FeedServer?
+  private var retry: Scheduled<Void>?
+
+  init(_ configuration: Configuration, loop: any EventLoop, log: Logger) throws {
+    (self.loop, self.log, socket) = (loop, log, configuration.socket)
+    mapper = try PortMapper.start(configuration, log: log)
+  }
+
+  func serve() -> EventLoopFuture<Void> {
+    let server = FeedServer(
+      eventLoop: loop, onRound: { [unowned self] in handle($0) },
+      onClose: { [unowned self] connection, reason in
+        mapper.connectionClosed(connection)
+        log.debug("connection closed", metadata: ["connection": "\(connection)", "reason": "\(reason)"])
+      })
+    mapper.tellWatchers = { [unowned server] connections, changes in
+      var writer = JSONWriter()
+      for (change, mapping) in changes { mapping.writeLine(change, to: &writer) }
+      for connection in connections { server.push(writer.bytes, to: connection) }
+    }
+    self.server = server
+    retryIfWaiting()
+    do {
+      return server.serve(try ListeningSocket.listen(at: socket))
+    } catch {
+      return loop.makeFailedFuture(error)
+    }
+  }
+
+  private func handle(_ round: [FeedServer.Incoming]) {
+    let requests = round.compactMap { incoming -> PortMapper.Incoming? in
+      guard case .request(let request) = incoming.decoded else { return nil }
+      return PortMapper.Incoming(connection: incoming.connection, request: request)
+    }
+    var replies = mapper.handle(requests).makeIterator()
+    for incoming in round {
+      switch incoming.decoded {
+      case .failed(let id, let error): server?.reply(.failed(error), id: id, to: incoming.connection)
+      case .request(let request):
+        if let reply = replies.next() { server?.reply(reply, id: request.id, to: incoming.connection) }
+      }
+    }
+    retryIfWaiting()
+  }
+
+  /// Ports that another program took have no event to wait for, so they are tried every few seconds; an agent none of
+  /// whose ports wait never wakes up.
+  private func retryIfWaiting() {
+    guard retry == nil, !mapper.held.waiting.isEmpty else { return }
+    retry = loop.assumeIsolated().scheduleTask(in: .seconds(2)) { [weak self] in
+      guard let self else { return }
+      retry = nil
+      mapper.retryWaiting()
+      retryIfWaiting()
+    }
+  }
+
+  func stop() {
+    retry?.cancel()
+    server?.close()
+    server = nil
+  }
+}

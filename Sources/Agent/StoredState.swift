@@ -1,0 +1,62 @@
+import Feed
+import Netfilter
+import PortMaps
+import Storage
+
+/// What the database alone tells, for the commands that work while the agent is down. Read-only.
+package struct StoredState {
+  private let store: Store
+  private let networks: Networks
+  private let policy: FilterPolicy
+
+  /// Fails with `StoreError`.
+  package static func open(_ configuration: Configuration) throws -> StoredState {
+    let store = try Store.open(at: configuration.database, access: .readOnly)
+    var networks = Networks()
+    for network in try store.networks() {
+      networks.set(try ResolvedNetwork(network, defaultBind: configuration.ip), id: network.id)
+    }
+    return StoredState(store: store, networks: networks, policy: configuration.filterPolicy)
+  }
+
+  /// Their state is `live`: nobody who could tell otherwise is running.
+  package func mappings(_ filter: MappingFilter) throws -> [Mapping] {
+    try store.mappings(filter, networks) { _ in .live }
+  }
+
+  package func networkDescriptions() throws -> [NetworkDescription] { try store.describe(networks) }
+
+  /// Fails with `unknown-container`.
+  package func inspect(_ reference: String) throws -> Inspection { try store.inspect(reference) }
+
+  /// What the agent would install, as text that `nft -f` loads.
+  package func ruleset() throws -> String {
+    var elements = networks.all.flatMap { $0.elements(policy) }
+    try store.forEachContainer { elements += $0.elements }
+    return NftText.ruleset(difference(from: [], to: elements).additions)
+  }
+}
+
+package enum Teardown {
+  /// Removes the kernel table and puts the sysctls back that the agent had set. The database stays as it is.
+  ///
+  /// Returns what was done, a line each. Fails with `StoreError` when an agent is running, `KernelError` when the kernel
+  /// refuses.
+  package static func run(_ configuration: Configuration) throws -> [String] {
+    let store = try Store.open(at: configuration.database, access: .readWrite)
+    try KernelRuleset.open().deleteTable()
+    var lines = ["removed table \(Skeleton.family) \(Skeleton.table)"]
+    for (name, previous) in try store.sysctls() {
+      let sysctl = Sysctl(path: name)
+      if sysctl.value == nil {
+        lines.append("sysctl \(name) is gone")
+      } else {
+        try sysctl.set(previous)
+        lines.append("sysctl \(name) = \(previous)")
+      }
+      try store.forgetSysctl(name: name)
+    }
+    lines.append("the database \(configuration.database) stays: the agent restores its mappings when it starts")
+    return lines
+  }
+}
