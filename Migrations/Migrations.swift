@@ -1,1 +1,16 @@
-public let migrationsPlaceholder = 0
+/// One step of the database schema: SQL that takes the schema from version `n - 1` to `n`, `n` being its place in `all`.
+package struct Migration: Sendable {
+  /// File name in `Migrations/`.
+  package let name: String
+  package let sql: String
+
+  private init(_ name: String, _ bytes: [UInt8]) {
+    self.name = name
+    self.sql = String(decoding: bytes, as: UTF8.self)
+  }
+
+  /// In order. Never edit one that was released: add the next.
+  package static let all = [
+    Migration("m0001_initial.sql", PackageResources.m0001_initial_sql)
+  ]
+}

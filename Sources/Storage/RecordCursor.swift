@@ -1,0 +1,140 @@
+import GRDB
+import PortMaps
+
+/// A container with everything the store keeps about it.
+package struct ContainerRecord: Sendable, Equatable {
+  /// Never given to another container; 0 = not stored yet.
+  package var row: Int64
+  package var container: Container
+  /// Resolved from the container and its networks.
+  package var bindings: [Binding]
+  package var warnings: [Warning]
+
+  package init(row: Int64 = 0, container: Container, bindings: [Binding] = [], warnings: [Warning] = []) {
+    (self.row, self.container, self.bindings, self.warnings) = (row, container, bindings, warnings)
+  }
+}
+
+/// Which containers to read: a condition on the row number, in place of `%`.
+struct Selection {
+  let condition: String
+  let arguments: StatementArguments
+
+  static let all = Selection(condition: "% > 0", arguments: [])
+
+  func sql(_ select: String, from table: String, key: String, order: String) -> String {
+    let condition = condition.split(separator: "%", omittingEmptySubsequences: false).joined(separator: key)
+    return "SELECT \(select) FROM \(table) WHERE \(condition) ORDER BY \(order)"
+  }
+}
+
+/// Reads containers in row order: one query for each table, all in that order, merged as they advance. So the number of
+/// statements does not depend on the number of containers, and only one container is in memory.
+struct RecordCursor {
+  private let containers: RowCursor
+  private let endpoints: ChildCursor<Endpoint>
+  private let publish: ChildCursor<PublishRequest>
+  private let expose: ChildCursor<ExposedPorts>
+  private let bindings: ChildCursor<Binding>
+  private let warnings: ChildCursor<Warning>
+
+  /// `open` makes a cursor from SQL and its arguments.
+  init(_ selection: Selection, open: (String, StatementArguments) throws -> RowCursor) throws {
+    func children<T>(_ table: String, _ columns: String, _ decode: @escaping (Row) throws -> T) throws -> ChildCursor<T>
+    {
+      let sql = selection.sql(
+        "container, \(columns)", from: table, key: "container", order: "container, position")
+      return ChildCursor(rows: try open(sql, selection.arguments), decode: decode)
+    }
+    containers = try open(
+      selection.sql("row, source, id, name, generation, publish_all", from: "container", key: "row", order: "row"),
+      selection.arguments)
+    endpoints = try children("endpoint", "network, ipv4, ipv6, gateway_priority", Endpoint.init(row:))
+    publish = try children(
+      "publish", "host_address, host_first, host_last, container_first, container_last, protocol, allow_from",
+      PublishRequest.init(row:))
+    expose = try children("expose", "first, last, protocol") { row in
+      ExposedPorts(try row.ports(1), try row.transport(3))
+    }
+    bindings = try children(
+      "binding",
+      "network, mode, protocol, host_address, host_first, host_last, container_address, container_first, "
+        + "container_last, request, allow_from",
+      Binding.init(row:))
+    warnings = try children("warning", "code, message") { row in
+      Warning(try row.get(1, Warning.Code.init(rawValue:)), try row.get(2))
+    }
+  }
+
+  func next() throws -> ContainerRecord? {
+    guard let head = try containers.next() else { return nil }
+    let row: Int64 = try head.get(0)
+    var record = ContainerRecord(
+      row: row,
+      container: Container(
+        source: try head.get(1), id: try head.get(2), name: try head.get(3),
+        generation: try head.decode(Int?.self, atIndex: 4), endpoints: [], publishAll: try head.get(5)))
+    record.container.endpoints = try endpoints.take(row)
+    record.container.publish = try publish.take(row)
+    record.container.expose = try expose.take(row)
+    record.bindings = try bindings.take(row)
+    record.warnings = try warnings.take(row)
+    return record
+  }
+}
+
+/// The rows of one child table, handed out container by container. Column 0 is the container's row number.
+private final class ChildCursor<Element> {
+  private let rows: RowCursor
+  private let decode: (Row) throws -> Element
+  private var head: (container: Int64, element: Element)?
+  private var started = false
+
+  init(rows: RowCursor, decode: @escaping (Row) throws -> Element) {
+    (self.rows, self.decode) = (rows, decode)
+  }
+
+  /// To be called with growing numbers.
+  func take(_ container: Int64) throws -> [Element] {
+    if !started {
+      started = true
+      try advance()
+    }
+    var elements: [Element] = []
+    while let head, head.container <= container {
+      if head.container == container { elements.append(head.element) }
+      try advance()
+    }
+    return elements
+  }
+
+  private func advance() throws {
+    head = try rows.next().map { (try $0.get(0), try decode($0)) }
+  }
+}
+
+extension Endpoint {
+  fileprivate init(row: Row) throws {
+    self.init(
+      network: try row.get(1), ipv4: try row.optionalAddress(2), ipv6: try row.optionalAddress(3),
+      gatewayPriority: try row.get(4))
+  }
+}
+
+extension PublishRequest {
+  fileprivate init(row: Row) throws {
+    try self.init(
+      hostAddress: try row.optionalAddress(1), hostPorts: try row.optionalPorts(2), containerPorts: try row.ports(4),
+      transport: try row.transport(6), allowFrom: try row.prefixes(7))
+  }
+}
+
+extension Binding {
+  fileprivate init(row: Row) throws {
+    self.init(
+      network: try row.get(1), mode: try row.get(2, GatewayMode.init(rawValue:)), transport: try row.transport(3),
+      hostAddress: try row.address(4), hostPorts: try row.optionalPorts(5), containerAddress: try row.address(7),
+      containerPorts: try row.ports(8), request: try row.decode(Int?.self, atIndex: 10), allowFrom: try row.prefixes(11)
+    )
+  }
+}

@@ -1,0 +1,176 @@
+import GRDB
+import PortMaps
+
+// MARK: - Reading
+
+extension Store {
+  /// Prefix candidates that `containers(named:)` returns at most: enough to say that a reference is ambiguous.
+  static let candidateLimit = 16
+
+  package func container(source: String, id: String) throws(StoreError) -> ContainerRecord? {
+    try read(
+      "read container \(id)", "% = (SELECT row FROM container WHERE source = ? AND id = ?)", [source, id]
+    ).first
+  }
+
+  /// The containers attached to a network, in row order.
+  package func containers(on networkID: String) throws(StoreError) -> [ContainerRecord] {
+    try read(
+      "read containers of network \(networkID)", "% IN (SELECT container FROM endpoint WHERE network = ?)", [networkID])
+  }
+
+  /// What a person may mean by `reference`, as Docker understands it: the containers with that id, else those with that
+  /// name, else those whose id or name starts with it, `candidateLimit` at most. Empty for the empty string.
+  package func containers(named reference: String) throws(StoreError) -> [ContainerRecord] {
+    guard !reference.isEmpty else { return [] }
+    let operation = "read container \(reference)"
+    let byID = try read(operation, "% IN (SELECT row FROM container WHERE id = ?)", [reference])
+    guard byID.isEmpty else { return byID }
+    let byName = try read(operation, "% IN (SELECT row FROM container WHERE name = ?)", [reference])
+    guard byName.isEmpty else { return byName }
+    // U+10FFFF sorts after every continuation: text is compared by its UTF-8 bytes. LIKE and GLOB cannot use the index
+    // with a bound pattern.
+    let last = reference + "\u{10FFFF}"
+    return try read(
+      operation,
+      """
+      % IN (SELECT row FROM container WHERE id BETWEEN ? AND ? UNION
+        SELECT row FROM container WHERE name BETWEEN ? AND ? LIMIT \(Self.candidateLimit))
+      """, [reference, last, reference, last])
+  }
+
+  /// Ids of all containers of a source, in order.
+  package func containerIDs(source: String) throws(StoreError) -> [String] {
+    try perform("read containers of source \(source)") { db in
+      let rows = try rows(db, "SELECT id FROM container WHERE source = ? ORDER BY id", [source])
+      var ids: [String] = []
+      while let row = try rows.next() { ids.append(try row.get(0)) }
+      return ids
+    }
+  }
+
+  /// Every container in row order, in linear time, with one in memory at a time. All of one moment: SQLite keeps one
+  /// snapshot while a statement runs. `body` may read the store and must not write to it; its errors pass unchanged.
+  package func forEachContainer(_ body: (ContainerRecord) throws -> Void) throws {
+    let operation = "read containers"
+    try queue.unsafeReentrantWrite { db in
+      // Statements of their own: `body` may use the shared ones.
+      let cursor = try perform(operation) { _ in try RecordCursor(.all) { try rows(db, $0, $1, shared: false) } }
+      while let record = try perform(operation, { _ in try cursor.next() }) { try body(record) }
+    }
+  }
+
+  private func read(
+    _ operation: String, _ condition: String, _ arguments: StatementArguments
+  ) throws(StoreError) -> [ContainerRecord] {
+    try perform(operation) { db in
+      let cursor = try RecordCursor(Selection(condition: condition, arguments: arguments)) { try rows(db, $0, $1) }
+      var records: [ContainerRecord] = []
+      while let record = try cursor.next() { records.append(record) }
+      return records
+    }
+  }
+}
+
+// MARK: - Writing
+
+extension Store {
+  /// Stores the container with all that belongs to it and returns its row. A record with `row` 0 is new; any other
+  /// replaces what that row held, all of it.
+  ///
+  /// Fails with reason `constraint`, among others when (source, id) is stored under another row or a host port has an
+  /// owner. Inside `transaction` nothing but `savepoint` undoes what a failed call has written.
+  package func record(_ record: ContainerRecord) throws(StoreError) -> Int64 {
+    try perform("record container \(record.container.name)") { db in
+      if db.isInsideTransaction { return try write(record, db) }
+      return try transaction { try write(record, db) }
+    }
+  }
+
+  /// Unknown is no error.
+  package func removeContainer(row: Int64) throws(StoreError) {
+    try perform("remove container") { db in
+      try execute(db, "DELETE FROM container WHERE row = ?", [row])
+    }
+  }
+
+  private func write(_ record: ContainerRecord, _ db: Database) throws -> Int64 {
+    let container = record.container
+    let columns: StatementArguments = [
+      container.source, container.id, container.name, container.generation, container.publishAll,
+    ]
+    var row = record.row
+    if row == 0 {
+      try execute(
+        db, "INSERT INTO container (source, id, name, generation, publish_all) VALUES (?, ?, ?, ?, ?)", columns)
+      row = db.lastInsertedRowID
+    } else {
+      try execute(
+        db, "UPDATE container SET source = ?, id = ?, name = ?, generation = ?, publish_all = ? WHERE row = ?",
+        columns + [row])
+      guard db.changesCount == 1 else {
+        throw DatabaseError(resultCode: .SQLITE_CONSTRAINT, message: "no container has row \(row)")
+      }
+      // Bindings refer to endpoints and publish requests.
+      for table in ["binding", "warning", "expose", "publish", "endpoint"] {
+        try execute(db, "DELETE FROM \(table) WHERE container = ?", [row])
+      }
+    }
+    try write(container, row, db)
+    try write(record.bindings, row, db)
+    for (position, warning) in record.warnings.enumerated() {
+      try execute(
+        db, "INSERT INTO warning (container, position, code, message) VALUES (?, ?, ?, ?)",
+        [row, position, warning.code.rawValue, warning.message])
+    }
+    return row
+  }
+
+  private func write(_ container: Container, _ row: Int64, _ db: Database) throws {
+    for (position, endpoint) in container.endpoints.enumerated() {
+      try execute(
+        db,
+        "INSERT INTO endpoint (container, position, network, ipv4, ipv6, gateway_priority) VALUES (?, ?, ?, ?, ?, ?)",
+        [
+          row, position, endpoint.network, endpoint.ipv4?.description, endpoint.ipv6?.description,
+          endpoint.gatewayPriority,
+        ])
+    }
+    for (position, request) in container.publish.enumerated() {
+      try execute(
+        db,
+        """
+        INSERT INTO publish (container, position, host_address, host_first, host_last, container_first,
+          container_last, protocol, allow_from) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """,
+        [
+          row, position, request.hostAddress?.description, request.hostPorts?.first, request.hostPorts?.last,
+          request.containerPorts.first, request.containerPorts.last, request.transport.rawValue,
+          try JSON.text(request.allowFrom),
+        ])
+    }
+    for (position, ports) in container.expose.enumerated() {
+      try execute(
+        db, "INSERT INTO expose (container, position, first, last, protocol) VALUES (?, ?, ?, ?, ?)",
+        [row, position, ports.ports.first, ports.ports.last, ports.transport.rawValue])
+    }
+  }
+
+  private func write(_ bindings: [Binding], _ row: Int64, _ db: Database) throws {
+    for (position, binding) in bindings.enumerated() {
+      try execute(
+        db,
+        """
+        INSERT INTO binding (container, position, network, mode, family, protocol, host_address, host_first, host_last,
+          container_address, container_first, container_last, request, allow_from)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """,
+        [
+          row, position, binding.network, binding.mode.rawValue, binding.family.rawValue, binding.transport.rawValue,
+          binding.hostAddress.description, binding.hostPorts?.first, binding.hostPorts?.last,
+          binding.containerAddress.description, binding.containerPorts.first, binding.containerPorts.last,
+          binding.request, try JSON.text(binding.allowFrom),
+        ])
+    }
+  }
+}

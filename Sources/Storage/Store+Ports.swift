@@ -1,0 +1,69 @@
+import GRDB
+import PortMaps
+
+extension Store {
+  /// The container that owns a host port, if any: `0.0.0.0` and `::` meet every address of their family, any other
+  /// address meets itself and those. The same condition as in the triggers on table `binding`.
+  package func owner(of port: HostPort) throws(StoreError) -> (name: String, id: String, source: String)? {
+    let address = port.address
+    let sameAddress = address.isAny ? "" : "AND other.host_address IN (:address, :any)"
+    var arguments: StatementArguments = [
+      "family": address.family.rawValue, "protocol": port.transport.rawValue, "port": port.port,
+    ]
+    if !address.isAny {
+      arguments += ["address": address.description, "any": IPAddress.any(address.family).description]
+    }
+    return try perform("find owner of \(port)") { db in
+      let rows = try rows(
+        db,
+        """
+        SELECT container.name, container.id, container.source FROM reach_class AS class CROSS JOIN binding AS other
+        JOIN container ON container.row = other.container
+        WHERE other.family = :family AND other.protocol = :protocol AND other.reach = class.reach \(sameAddress)
+          AND other.host_first BETWEEN :port - class.reach + 1 AND :port AND other.host_last >= :port
+        LIMIT 1
+        """, arguments)
+      guard let row = try rows.next() else { return nil }
+      return (try row.get(0), try row.get(1), try row.get(2))
+    }
+  }
+
+  /// The parts of `ports` that bindings of containers other than `row` publish at the same container address, in any
+  /// order; two bindings may publish the same port.
+  package func sharesContainerPort(
+    address: IPAddress, transport: TransportProtocol, ports: PortRange, otherThan row: Int64
+  ) throws(StoreError) -> [PortRange] {
+    try perform("find bindings of \(address)") { db in
+      let rows = try rows(
+        db,
+        """
+        SELECT max(other.container_first, :first), min(other.container_last, :last)
+        FROM reach_class AS class CROSS JOIN binding AS other
+        WHERE other.container_address = :address AND other.protocol = :protocol AND other.reach = class.reach
+          AND other.container_first BETWEEN :first - class.reach + 1 AND :last AND other.container_last >= :first
+          AND other.container <> :row
+        """,
+        [
+          "address": address.description, "protocol": transport.rawValue, "first": ports.first, "last": ports.last,
+          "row": row,
+        ])
+      var shared: [PortRange] = []
+      while let row = try rows.next() { shared.append(try row.ports(0)) }
+      return shared
+    }
+  }
+
+  /// Mappings are counted port by port. Reads one index of each table from end to end: for a status, not for an event.
+  package func counts() throws(StoreError) -> (networks: Int, containers: Int, mappings: Int) {
+    try perform("count") { db in
+      let rows = try rows(
+        db,
+        """
+        SELECT (SELECT count(*) FROM network), (SELECT count(*) FROM container),
+          (SELECT ifnull(sum(container_last - container_first + 1), 0) FROM binding)
+        """)
+      guard let row = try rows.next() else { return (0, 0, 0) }
+      return (try row.get(0), try row.get(1), try row.get(2))
+    }
+  }
+}
