@@ -61,9 +61,7 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: settings),
 
-<<<<<<< HEAD
     .testTarget(name: "PortMapsTests", dependencies: ["PortMaps"], swiftSettings: settings),
-=======
     .testTarget(
       name: "FeedTests",
       dependencies: [
@@ -71,7 +69,6 @@ let package = Package(
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
       ], swiftSettings: settings),
->>>>>>> feed
   ],
   swiftLanguageModes: [.v6]
 )
