@@ -26,8 +26,9 @@ let package = Package(
     .systemLibrary(
       name: "CNetfilter", pkgConfig: "libnftnl libmnl libnetfilter_conntrack",
       providers: [.apt(["libnftnl-dev", "libmnl-dev", "libnetfilter-conntrack-dev"])]),
+    .systemLibrary(name: "CLinux"),
     .target(
-      name: "Netfilter", dependencies: ["PortMaps", "CNetfilter"], swiftSettings: settings),
+      name: "Netfilter", dependencies: ["PortMaps", "CNetfilter", "CLinux"], swiftSettings: settings),
     .target(
       name: "Migrations", path: "Migrations", resources: [.embedInCode("m0001_initial.sql")],
       swiftSettings: settings),
@@ -47,7 +48,7 @@ let package = Package(
     .target(
       name: "Agent",
       dependencies: [
-        "PortMaps", "Netfilter", "Storage", "Feed",
+        "PortMaps", "Netfilter", "Storage", "Feed", "CLinux",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),

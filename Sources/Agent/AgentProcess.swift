@@ -82,7 +82,7 @@ private final class Core {
       })
     mapper.tellWatchers = { [unowned server] connections, changes in
       var writer = JSONWriter()
-      for (change, mapping) in changes { mapping.writeLine(change, to: &writer) }
+      for (change, mapping) in changes { mapping.write(change, to: &writer) }
       for connection in connections { server.push(writer.bytes, to: connection) }
     }
     self.server = server

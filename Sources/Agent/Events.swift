@@ -1,4 +1,5 @@
 import Feed
+import Logging
 import PortMaps
 import Storage
 
@@ -243,8 +244,10 @@ extension PortMapper {
         return try PortMaps.resolve(
           container, on: attached, previous: before?.bindings ?? [], ephemeral: &ephemeral,
           hostPorts: hostPorts(for: container, &scope))
-      } catch let error where [.portAlreadyAllocated, .portsExhausted].contains(error.code) {
-        guard try evictStale(ownersOfPortsOf: container, on: attached, snapshot, &scope) else { throw error }
+      } catch {
+        guard [.portAlreadyAllocated, .portsExhausted].contains(error.code),
+          try evictStale(ownersOfPortsOf: container, snapshot, &scope)
+        else { throw error }
       }
     }
   }

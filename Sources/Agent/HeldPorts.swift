@@ -1,3 +1,4 @@
+import CLinux
 import Feed
 import Glibc
 import PortMaps
@@ -124,7 +125,7 @@ final class HeldPorts {
       family, CInt(type.rawValue) | CInt(SOCK_CLOEXEC.rawValue), CInt(port.transport.rawValue))
     guard socket >= 0 else { return .failure(Errno()) }
     do throws(Errno) {
-      try dropEverything(socket)
+      try Errno.check(clinux_drop_everything(socket))
       if family == AF_INET6 {
         var yes: CInt = 1
         try Errno.check(
@@ -136,16 +137,6 @@ final class HeldPorts {
       close(socket)
       return .failure(error)
     }
-  }
-
-  /// A classic BPF program of one instruction, `ret #0`: accept nothing (socket(7), SO_ATTACH_FILTER).
-  private static func dropEverything(_ socket: CInt) throws(Errno) {
-    let result = withUnsafeTemporaryAllocation(of: sock_filter.self, capacity: 1) { code in
-      code[0] = sock_filter(code: UInt16(BPF_RET | BPF_K), jt: 0, jf: 0, k: 0)
-      var program = sock_fprog(len: 1, filter: code.baseAddress)
-      return setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, socklen_t(MemoryLayout<sock_fprog>.size))
-    }
-    try Errno.check(result)
   }
 
   private static func bind(_ socket: CInt, to port: HostPort) throws(Errno) {

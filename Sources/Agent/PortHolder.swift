@@ -68,10 +68,12 @@ enum PortHolder {
   }
 
   private static func link(_ path: String) -> String? {
-    withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in
-      let count = readlink(path, buffer.baseAddress, buffer.count)
-      return count < 0 ? nil : String(decoding: UnsafeRawBufferPointer(buffer).prefix(count), as: UTF8.self)
+    var target = [UInt8](repeating: 0, count: 256)
+    // 256 bytes are not an empty buffer, so it has a base address.
+    let count = target.withUnsafeMutableBytes {
+      readlink(path, $0.assumingMemoryBound(to: CChar.self).baseAddress!, $0.count)
     }
+    return count < 0 ? nil : String(decoding: target.prefix(count), as: UTF8.self)
   }
 
   private static func lines(of path: String) -> [Substring] {

@@ -1,4 +1,6 @@
 import Feed
+import Logging
+import Netfilter
 import PortMaps
 import Storage
 
@@ -83,7 +85,7 @@ extension Store {
     _ filter: MappingFilter, _ networks: Networks, state: (Binding) -> Mapping.State
   ) throws -> [Mapping] {
     var mappings: [Mapping] = []
-    let add = { (record: ContainerRecord) in
+    func add(_ record: ContainerRecord) {
       for binding in record.bindings {
         guard let part = binding.part(matching: filter, networks) else { continue }
         mappings.append(mapping(part, of: record, networks, state: state))

@@ -22,7 +22,7 @@ enum ServiceManager {
       // The service manager notices a lost message by its own timeout; there is nobody else to tell.
       _ = state.withCString { text in
         sendto(
-          socket, text, strlen(text), CInt(MSG_NOSIGNAL.rawValue),
+          socket, text, strlen(text), CInt(MSG_NOSIGNAL),
           raw.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t(length))
       }
     }

@@ -1,4 +1,5 @@
 import Feed
+import Logging
 import PortMaps
 import Storage
 
@@ -62,7 +63,7 @@ extension PortMapper {
   /// Removes the containers of the snapshot's source, not announced yet, that own a host port `container` asks for by
   /// number. Returns whether one was removed.
   func evictStale(
-    ownersOfPortsOf container: Container, on networks: [ResolvedNetwork], _ key: Snapshot.Key?, _ scope: inout Scope
+    ownersOfPortsOf container: Container, _ key: Snapshot.Key?, _ scope: inout Scope
   ) throws -> Bool {
     guard let key, let snapshot = snapshots[key] else { return false }
     for request in container.publish {
