@@ -61,7 +61,14 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: settings),
 
-    .testTarget(name: "PortMapsTests", dependencies: ["PortMaps"], swiftSettings: settings),
+    // What the test targets share.
+    .target(
+      name: "TestSupport", dependencies: ["PortMaps"], path: "Tests/TestSupport", swiftSettings: settings),
+    .testTarget(
+      name: "PortMapsTests",
+      dependencies: [
+        "PortMaps", "TestSupport", .product(name: "Subprocess", package: "swift-subprocess"),
+      ], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )
