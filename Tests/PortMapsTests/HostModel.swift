@@ -25,8 +25,6 @@ final class HostModel {
   /// Ports given back that were not held.
   private(set) var strayReleases: [HostPort] = []
 
-  func stopEverything() { (containers, programs, held) = ([], [], []) }
-
   var hostPorts: HostPorts {
     HostPorts(
       owner: { [self] key in containers.contains { $0.occupies(key) } ? "other" : nil },

@@ -17,8 +17,9 @@ package struct BindingCase: Sendable, CustomStringConvertible {
   package let containers: [PortsInUse]
   /// Ports that another program listens on.
   package let programs: [PortsInUse]
-  /// `net.ipv4.ip_local_reserved_ports`, empty as the kernel's default.
+  /// `net.ipv4.ip_local_reserved_ports`, as written there; empty is the kernel's default.
   package let reserved: String
+  package var reservedPorts: [ClosedRange<UInt16>] { reserved.split(separator: ",").map(portRange) }
   /// CIDR.
   package let hostAddresses: [String]
 
@@ -80,10 +81,9 @@ package struct PortsInUse: Sendable {
   init(_ text: String) {
     let words = text.split(separator: " ")
     let (address, ports) = socketAddress(words[1])
-    let bounds = ports.split(separator: "-").map { number($0) }
     transport = String(words[0])
     self.address = address
-    self.ports = bounds[0]...bounds[bounds.count - 1]
+    self.ports = portRange(ports)
     isDualStack = words.last == "dual-stack"
   }
 }
@@ -140,35 +140,35 @@ package struct ActualBinding: Sendable, Hashable, CustomStringConvertible {
 }
 
 extension BindingCase {
-  /// What is missing, extra or not in `ephemeral`; empty when `actual` is what the row expects, in whatever order.
-  package func mismatches(
-    _ actual: [ActualBinding], ephemeral: ClosedRange<UInt16> = 32768...60999
-  ) -> [String] {
+  /// What is missing or extra; empty when `actual` is what the row expects, in whatever order.
+  package func mismatches(_ actual: [ActualBinding], ephemeral: ClosedRange<UInt16> = 32768...60999) -> [String] {
     var rest = actual
     var letters: [Character: UInt16] = [:]
-    var mismatches: [String] = []
+    var missing: [String] = []
+    let matches = { (expected: ExpectedBinding.HostPort, port: UInt16?) in
+      switch (expected, port) {
+      case (.none, nil): true
+      case (.exact(let wanted), let port?): port == wanted
+      case (.ephemeral(let letter), let port?):
+        ephemeral.contains(port) && !reservedPorts.contains { $0.contains(port) }
+          && letters[letter, default: port] == port
+      default: false
+      }
+    }
     // Ephemeral ones last: what is bound exactly is then out of their way.
     for expected in bindings.filter({ !$0.isEphemeral }) + bindings.filter(\.isEphemeral) {
-      let found = rest.firstIndex {
-        guard $0.transport == expected.transport, $0.containerPort == expected.containerPort,
-          $0.hostAddress == expected.hostAddress
-        else { return false }
-        return switch (expected.hostPort, $0.hostPort) {
-        case (.none, nil): true
-        case (.exact(let port), let actual?): port == actual
-        case (.ephemeral(let letter), let actual?):
-          ephemeral.contains(actual) && letters[letter, default: actual] == actual
-        default: false
-        }
+      let index = rest.firstIndex {
+        $0.transport == expected.transport && $0.containerPort == expected.containerPort
+          && $0.hostAddress == expected.hostAddress && matches(expected.hostPort, $0.hostPort)
       }
-      guard let found else {
-        mismatches.append("missing \(expected)")
+      guard let index else {
+        missing.append("missing \(expected)")
         continue
       }
-      if case .ephemeral(let letter) = expected.hostPort { letters[letter] = rest[found].hostPort }
-      rest.remove(at: found)
+      if case .ephemeral(let letter) = expected.hostPort { letters[letter] = rest[index].hostPort }
+      rest.remove(at: index)
     }
-    return mismatches + rest.map { "extra \($0)" }
+    return missing + rest.map { "extra \($0)" }
   }
 }
 
@@ -182,6 +182,11 @@ extension ExpectedBinding {
 private func socketAddress(_ text: Substring) -> (String, Substring) {
   guard let colon = text.lastIndex(of: ":") else { preconditionFailure("no port in row: \(text)") }
   return (text[..<colon].filter { $0 != "[" && $0 != "]" }, text[text.index(after: colon)...])
+}
+
+private func portRange(_ text: Substring) -> ClosedRange<UInt16> {
+  let bounds = text.split(separator: "-").map(number)
+  return bounds[0]...bounds[bounds.count - 1]
 }
 
 private func number(_ text: Substring) -> UInt16 {
