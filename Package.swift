@@ -62,7 +62,15 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: settings),
 
-    .testTarget(name: "PortMapsTests", dependencies: ["PortMaps"], swiftSettings: settings),
+    // What the test targets share.
+    .target(
+      name: "TestSupport",
+      dependencies: ["PortMaps", "CLinux", .product(name: "Subprocess", package: "swift-subprocess")],
+      path: "Tests/TestSupport", swiftSettings: settings),
+    .testTarget(
+      name: "PortMapsTests",
+      dependencies: ["PortMaps", "TestSupport", .product(name: "Subprocess", package: "swift-subprocess")],
+      swiftSettings: settings),
     .testTarget(
       name: "FeedTests",
       dependencies: [

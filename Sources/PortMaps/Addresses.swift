@@ -121,31 +121,28 @@ extension IPAddress {
   }
 
   private static func groups(_ text: Substring) -> [UInt16]? {
-    var (head, tail): ([UInt16], [UInt16]?) = ([], nil)
-    var parts = text.split(separator: ":", omittingEmptySubsequences: false)
-    guard parts.count >= 3, parts.count <= 9 else { return nil }
-    // A leading or trailing `::` splits into two empty parts; one of them is the gap.
-    if parts.first == "", parts[1] == "" { parts.removeFirst() }
-    if parts.count >= 2, parts.last == "", parts[parts.count - 2] == "" { parts.removeLast() }
-    for (index, part) in parts.enumerated() {
-      var groups: [UInt16] = []
-      if part.isEmpty {
-        guard tail == nil else { return nil }
-        tail = []
-        continue
-      } else if index == parts.count - 1, part.utf8.contains(UInt8(ascii: ".")) {
-        guard let value = quad(part) else { return nil }
-        groups = [UInt16(value >> 16), UInt16(value & 0xffff)]
-      } else {
-        guard part.utf8.count <= 4, part.utf8.allSatisfy(\.isHexDigit), let group = UInt16(part, radix: 16)
-        else { return nil }
-        groups = [group]
-      }
-      if tail == nil { head += groups } else { tail! += groups }
-    }
-    guard let tail else { return head.count == 8 ? head : nil }
+    let halves = text.split(separator: "::", omittingEmptySubsequences: false)
+    guard halves.count <= 2, let head = run(halves[0], isLast: halves.count == 1) else { return nil }
+    guard halves.count == 2 else { return head.count == 8 ? head : nil }
+    guard let tail = run(halves[1], isLast: true) else { return nil }
     let zeros = 8 - head.count - tail.count
     return zeros >= 1 ? head + Array(repeating: 0, count: zeros) + tail : nil
+  }
+
+  /// The groups on one side of the gap; a dotted quad may be the last of the address.
+  private static func run(_ text: Substring, isLast: Bool) -> [UInt16]? {
+    var groups: [UInt16] = []
+    let parts = text.isEmpty ? [] : text.split(separator: ":", omittingEmptySubsequences: false)
+    for (index, part) in parts.enumerated() {
+      if isLast, index == parts.count - 1, let value = quad(part) {
+        groups += [UInt16(value >> 16), UInt16(value & 0xffff)]
+      } else if part.utf8.count <= 4, part.utf8.allSatisfy(\.isHexDigit), let group = UInt16(part, radix: 16) {
+        groups.append(group)
+      } else {
+        return nil
+      }
+    }
+    return groups
   }
 }
 
@@ -178,9 +175,11 @@ package struct IPPrefix: Sendable, Hashable, Comparable, CustomStringConvertible
     let parts = Substring(text).split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
     guard let address = IPAddress(parsing: parts[0]) else { return nil }
     guard parts.count == 2 else {
-      self.init(address, length: address.family.bitWidth)
+      self.init(address)
       return
     }
+    // The length of an IPv4-mapped prefix counts IPv6's bits: a /24 of it is not the /24 of the IPv4 address.
+    guard address.family == .ipv6 || !parts[0].utf8.contains(UInt8(ascii: ":")) else { return nil }
     guard (1...3).contains(parts[1].utf8.count), parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }),
       let length = Int(parts[1])
     else { return nil }

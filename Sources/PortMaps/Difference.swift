@@ -12,10 +12,10 @@ package struct RulesetChange: Sendable, Equatable {
 }
 
 /// The change that makes `have` into `want`. Elements are equal when set, key, value *and* comment are: the kernel keeps
-/// an old comment when an element is added again, so another comment means remove and add.
+/// an old comment when an element is added again, so another comment means remove and add. Of several elements with one
+/// key the first counts.
 package func difference(from have: some Sequence<Element>, to want: some Sequence<Element>) -> RulesetChange {
-  var wanted: [Element.Identity: Element] = [:]
-  for element in want { wanted[element.identity] = element }
+  var wanted = Dictionary(want.map { ($0.identity, $0) }, uniquingKeysWith: { first, _ in first })
   var change = RulesetChange()
   // Two mappings to one container port project to one element, so both sides may name an element twice.
   var seen: Set<Element.Identity> = []

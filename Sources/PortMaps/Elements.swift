@@ -92,6 +92,32 @@ extension Binding {
   private var hostPrefix: IPPrefix { hostAddress.isAny ? IPPrefix(all: family) : IPPrefix(hostAddress) }
 }
 
+extension Sequence<Binding> {
+  /// The elements of all bindings of a container, each once. Two requests for one container port may differ in their
+  /// sources, and an interval set refuses elements that overlap: the wider source stands for both.
+  package func elements(name: String) -> [PortMaps.Element] {
+    var seen: Set<PortMaps.Element.Identity> = []
+    let elements = flatMap { $0.elements(name: name) }.filter { seen.insert($0.identity).inserted }
+    var sources: [PortMaps.Element.Identity: [IPPrefix]] = [:]
+    for element in elements {
+      if let (source, rest) = element.sourceAndRest { sources[rest, default: []].append(source) }
+    }
+    return elements.filter { element in
+      guard let (source, rest) = element.sourceAndRest else { return true }
+      return !sources[rest, default: []].contains { $0.length < source.length && $0.contains(source.address) }
+    }
+  }
+}
+
+extension Element {
+  /// The source of an element that has one, and the element for every source.
+  fileprivate var sourceAndRest: (IPPrefix, Identity)? {
+    guard case .sourceAddressPort(let source, let destination, let transport, let port) = key else { return nil }
+    let everyone = IPPrefix(all: source.address.family)
+    return (source, Identity(set: set, key: .sourceAddressPort(everyone, destination, transport, port)))
+  }
+}
+
 extension IPPrefix {
   /// The prefix of that one address.
   package init(_ address: IPAddress) { self.init(address, exactly: address.family.bitWidth) }
@@ -110,10 +136,11 @@ extension [IPPrefix] {
 }
 
 extension Element {
-  /// The kernel keeps 127 bytes of a comment and a NUL; cut between characters, without what nft(8) cannot quote.
+  /// The kernel keeps 127 bytes of a comment and a NUL; cut between characters, without what nft(8) cannot quote and
+  /// without control characters.
   static func comment(_ text: String) -> String {
     var comment = ""
-    for character in text where character != "\"" {
+    for character in text where character.unicodeScalars.allSatisfy({ $0 >= " " && $0 != "\u{7f}" && $0 != "\"" }) {
       if comment.utf8.count + character.utf8.count > 127 { break }
       comment.append(character)
     }

@@ -52,7 +52,8 @@ package struct NetworkOptions: Sendable, Hashable {
     case "trusted_host_interfaces":
       trustedInterfaces = value.split(separator: ":").map(String.init)
       if let bad = trustedInterfaces.first(where: { !Network.isInterfaceName($0) }) {
-        throw RequestError(.badOption, "\"\(bad)\" is not an interface name (1-15 bytes without \"/\" or blanks)")
+        throw RequestError(
+          .badOption, "\"\(bad)\" is not an interface name (1-15 bytes without blanks, \"/\", \"*\" or quotes)")
       }
     case "name", "inhibit_ipv4", "mtu": break
     default:
@@ -96,10 +97,11 @@ package struct NetworkOptions: Sendable, Hashable {
 }
 
 extension Network {
-  /// What the kernel accepts as an interface name (`dev_valid_name` in net/core/dev.c).
+  /// What the kernel accepts as an interface name (`dev_valid_name` in net/core/dev.c: it takes byte 0xa0 for a blank),
+  /// without what nft(8) cannot quote or takes for a wildcard.
   package static func isInterfaceName(_ name: String) -> Bool {
     (1...15).contains(name.utf8.count) && name != "." && name != ".."
-      && name.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7f && $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: ":") }
+      && name.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7f && $0 != 0xa0 && !"/:*\"\\".utf8.contains($0) }
   }
 }
 

@@ -42,29 +42,24 @@ package struct EphemeralPorts: Sendable, Equatable {
     range.ports.contains(port) && !reserved.contains { $0.ports.contains(port) }
   }
 
-  func candidates(_ transport: TransportProtocol, first: UInt16?) -> Candidates {
-    Candidates(range: range, after: last[transport], reserved: reserved, first: first)
+  func candidates(_ transport: TransportProtocol) -> Candidates {
+    Candidates(range: range, after: last[transport], reserved: reserved)
   }
 }
 
-/// Every usable port of a range once, lazily: a preferred one, then those after the last one given, then the rest.
+/// Every usable port of a range, lazily: those after the last one given, then the rest.
 struct Candidates: Sequence, IteratorProtocol {
   private let range: PortRange
   private let reserved: [PortRange]
-  private var preferred: UInt16?
   private var upcoming: UInt16
   private var remaining: Int
 
-  init(range: PortRange, after last: UInt16? = nil, reserved: [PortRange] = [], first preferred: UInt16?) {
-    (self.range, self.reserved, self.preferred, remaining) = (range, reserved, preferred, range.count)
+  init(range: PortRange, after last: UInt16? = nil, reserved: [PortRange] = []) {
+    (self.range, self.reserved, remaining) = (range, reserved, range.count)
     upcoming = last.map { $0 >= range.first && $0 < range.last ? $0 + 1 : range.first } ?? range.first
   }
 
   mutating func next() -> UInt16? {
-    if let port = preferred {
-      preferred = nil
-      return port
-    }
     while remaining > 0 {
       remaining -= 1
       let port = upcoming
@@ -89,7 +84,7 @@ package func resolve(
   do {
     var bindings = BindingRuns()
     for group in demands.sorted.chunked(by: { $0.group == $1.group }) {
-      let port = group[0].group.isRouted ? nil : try choice.port(for: group)
+      let port = group[group.startIndex].group.isRouted ? nil : try choice.port(for: group)
       for demand in group { bindings.append(demand.binding(hostPort: port)) }
     }
     ephemeral = choice.ephemeral
@@ -109,7 +104,8 @@ private struct PortChoice {
   private var taken: [HostPort] = []
   /// What this start has claimed already: by protocol, port and family, the addresses and their requests.
   private var claims: [HostPort: [(address: IPAddress, request: Int?)]] = [:]
-  private var previousPorts: [Wish: UInt16] = [:]
+  /// The host ports that a container port had at an address until now, in the order they were chosen.
+  private var previousPorts: [Wish: [UInt16]] = [:]
 
   private struct Wish: Hashable {
     var address: IPAddress
@@ -121,7 +117,8 @@ private struct PortChoice {
     for binding in previous {
       guard let ports = binding.hostPorts else { continue }
       for (host, inner) in zip(ports.ports, binding.containerPorts.ports) {
-        previousPorts[Wish(address: binding.hostAddress, containerPort: ContainerPort(inner, binding.transport))] = host
+        let wish = Wish(address: binding.hostAddress, containerPort: ContainerPort(inner, binding.transport))
+        previousPorts[wish, default: []].append(host)
       }
     }
   }
@@ -133,8 +130,11 @@ private struct PortChoice {
       if let refusal = try take(ports.first, for: group) { throw refusal }
       return ports.first
     }
-    for port in candidates(for: first) where try take(port, for: group) == nil {
-      if first.group.hostPorts == nil { ephemeral.last[first.group.containerPort.transport] = port }
+    for port in keptPorts(for: first) where try take(port, for: group) == nil { return port }
+    let transport = first.group.containerPort.transport
+    for port in first.group.hostPorts.map({ Candidates(range: $0) }) ?? ephemeral.candidates(transport)
+    where try take(port, for: group) == nil {
+      if first.group.hostPorts == nil { ephemeral.last[transport] = port }
       return port
     }
     let range = first.group.hostPorts ?? ephemeral.range
@@ -145,14 +145,12 @@ private struct PortChoice {
         + "\(first.group.containerPort): free one or publish a larger range")
   }
 
-  private func candidates(for demand: Demand) -> Candidates {
+  /// What the container has had and the demand may still take.
+  private func keptPorts(for demand: Demand) -> [UInt16] {
     let wish = Wish(address: demand.hostAddress, containerPort: demand.group.containerPort)
-    let kept = previousPorts[wish]
-    guard let range = demand.group.hostPorts else {
-      return ephemeral.candidates(
-        demand.group.containerPort.transport, first: kept.flatMap { ephemeral.contains($0) ? $0 : nil })
+    return previousPorts[wish, default: []].filter {
+      demand.group.hostPorts?.ports.contains($0) ?? ephemeral.contains($0)
     }
-    return Candidates(range: range, first: kept.flatMap { range.ports.contains($0) ? $0 : nil })
   }
 
   /// Two demands of one group can never share a port on overlapping addresses: `8080:80` twice.
@@ -172,7 +170,7 @@ private struct PortChoice {
     for demand in group {
       if let refusal = ownConflict(port, demand) { return refusal }
     }
-    let start = taken.count
+    let (start, warningCount) = (taken.count, warnings.count)
     for demand in group {
       let key = HostPort(demand.hostAddress, demand.group.containerPort.transport, port)
       let size = demand.request.map { container.publish[$0].containerPorts.count } ?? 1
@@ -182,6 +180,7 @@ private struct PortChoice {
         if let warning { warnings.append(warning) }
       case .inUse(let holder):
         release(from: start)
+        warnings.removeSubrange(warningCount...)
         return error(
           .hostPortInUse, demand.request,
           "host port \(key) is in use by \(holder): stop that program or publish another port")

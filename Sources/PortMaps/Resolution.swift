@@ -23,12 +23,9 @@ struct Demand: Hashable {
 
     var isExact: Bool { hostPorts?.isSingle ?? false }
 
-    static func < (a: Self, b: Self) -> Bool { a.sortKey.lexicographicallyPrecedes(b.sortKey) }
-    private var sortKey: [UInt16] {
-      [
-        isRouted ? 1 : 0, isExact ? 0 : 1, containerPort.port, UInt16(containerPort.transport.rawValue),
-        hostPorts?.first ?? 0, hostPorts?.last ?? 0,
-      ]
+    static func < (a: Self, b: Self) -> Bool { a.sortKey < b.sortKey }
+    private var sortKey: (Int, Int, ContainerPort, UInt16, UInt16) {
+      (isRouted ? 1 : 0, isExact ? 0 : 1, containerPort, hostPorts?.first ?? 0, hostPorts?.last ?? 0)
     }
   }
 
@@ -68,17 +65,19 @@ struct Demands {
   private struct Attachment {
     var endpoint: Endpoint
     var resolved: ResolvedNetwork
+
+    /// In the choice of the gateway: by priority, then by name.
+    func precedes(_ other: Attachment) -> Bool {
+      (other.endpoint.gatewayPriority, resolved.network.name)
+        < (endpoint.gatewayPriority, other.resolved.network.name)
+    }
   }
 
   private mutating func add(
     _ request: PublishRequest, _ position: Int?, _ family: AddressFamily, _ attachments: [Attachment]
   ) {
     let candidates = attachments.filter { $0.resolved.canBeGateway && $0.endpoint.address(family) != nil }
-    let gateway = candidates.min {
-      (-$0.endpoint.gatewayPriority, $0.resolved.network.name) < (
-        -$1.endpoint.gatewayPriority, $1.resolved.network.name
-      )
-    }
+    let gateway = candidates.min { $0.precedes($1) }
     if candidates.isEmpty, family == .ipv6 { warnAboutMissingIPv6(request, attachments) }
     for attachment in candidates where attachment.resolved.isFiltered {
       let (network, options) = (attachment.resolved.network, attachment.resolved.options)
@@ -129,7 +128,9 @@ struct Demands {
   /// An IPv6 host address leads nowhere for a container that has no IPv6 address.
   private mutating func warnAboutMissingIPv6(_ request: PublishRequest, _ attachments: [Attachment]) {
     guard attachments.allSatisfy({ $0.endpoint.ipv6 == nil }),
-      let gateway = attachments.first(where: { $0.resolved.canBeGateway && $0.resolved.isFiltered })
+      let gateway = attachments.filter({ $0.resolved.canBeGateway && $0.resolved.isFiltered }).min(by: {
+        $0.precedes($1)
+      })
     else { return }
     let defaultBind = gateway.resolved.options.defaultBind
     for pair in request.expanded {
@@ -172,11 +173,12 @@ extension Container {
   func allRequests() throws(RequestError) -> [PublishRequest] {
     guard publishAll else { return publish }
     var requests = publish
-    let isPublished = { (port: ContainerPort) in
-      self.publish.contains { $0.transport == port.transport && $0.containerPorts.ports.contains(port.port) }
-    }
+    var published = Set(
+      publish.flatMap { request in
+        request.containerPorts.ports.map { ContainerPort($0, request.transport) }
+      })
     for exposed in expose {
-      for port in exposed.ports.ports where !isPublished(ContainerPort(port, exposed.transport)) {
+      for port in exposed.ports.ports where published.insert(ContainerPort(port, exposed.transport)).inserted {
         requests.append(try PublishRequest(containerPorts: PortRange(port), transport: exposed.transport))
       }
     }
