@@ -4,14 +4,11 @@
 /// What a statement looks at, with the datatype that a set's key field then has.
 package enum Selector: Sendable, Hashable {
   case iifname, oifname
-  case nfproto
   case l4proto
   case saddr(AddressFamily)
   case daddr(AddressFamily)
   /// Source/destination port of whatever transport protocol the packet has.
   case thDport
-  case fibDaddrType
-  case ctState, ctStatus
 }
 
 /// Datatypes of nft(8) that our keys and data are made of. The raw value is libnftables' number for it
@@ -60,6 +57,8 @@ package enum Statement: Sendable, Hashable {
   case interface(Selector, isNot: String)
   /// `meta nfproto ipv4`
   case family(AddressFamily)
+  /// `meta l4proto tcp`
+  case transport(TransportProtocol)
   /// `meta l4proto icmp`
   case icmp(AddressFamily)
   /// `ip daddr 127.0.0.0/8`

@@ -129,8 +129,13 @@ package enum Skeleton {
     return [
       Rule(.family(family), .dnat(family, [.daddr(family)] + port, sets.exact)),
       Rule(.family(family), .dnat(family, port, sets.any)),
-      Rule(.family(family), .dnat(family, [.saddr(family), .daddr(family)] + port, sets.restricted)),
     ]
+      // One rule a protocol: nft(8) 1.0.6 refuses to load a translation through an interval map without such a match.
+      + TransportProtocol.allCases.map { transport in
+        Rule(
+          .family(family), .transport(transport),
+          .dnat(family, [.saddr(family), .daddr(family)] + port, sets.restricted))
+      }
   }
 
   private static let forwardRules: [Rule] = [
