@@ -26,8 +26,9 @@ let package = Package(
     .systemLibrary(
       name: "CNetfilter", pkgConfig: "libnftnl libmnl libnetfilter_conntrack",
       providers: [.apt(["libnftnl-dev", "libmnl-dev", "libnetfilter-conntrack-dev"])]),
+    .systemLibrary(name: "CLinux"),
     .target(
-      name: "Netfilter", dependencies: ["PortMaps", "CNetfilter"], swiftSettings: settings),
+      name: "Netfilter", dependencies: ["PortMaps", "CNetfilter", "CLinux"], swiftSettings: settings),
     .target(
       name: "Migrations", path: "Migrations", resources: [.embedInCode("m0001_initial.sql")],
       swiftSettings: settings),
@@ -60,6 +61,13 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: settings),
+
+    .target(
+      name: "TestSupport",
+      dependencies: ["CLinux", .product(name: "Subprocess", package: "swift-subprocess")],
+      path: "Tests/TestSupport", swiftSettings: settings),
+    .testTarget(
+      name: "NetfilterTests", dependencies: ["Netfilter", "PortMaps", "TestSupport"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )
