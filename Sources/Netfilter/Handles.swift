@@ -28,6 +28,10 @@ struct ChainHandle: ~Copyable {
     nftnl_chain_set_u32(chain, UInt16(NFTNL_CHAIN_USE.rawValue), 0)
     nftnl_chain_set_u64(chain, UInt16(NFTNL_CHAIN_PACKETS.rawValue), 0)
     nftnl_chain_set_u64(chain, UInt16(NFTNL_CHAIN_BYTES.rawValue), 0)
+    // NFT_CHAIN_BASE says again that there is a hook, and not on every kernel.
+    if nftnl_chain_get_u32(chain, UInt16(NFTNL_CHAIN_FLAGS.rawValue)) == NFT_CHAIN_BASE.rawValue {
+      nftnl_chain_unset(chain, UInt16(NFTNL_CHAIN_FLAGS.rawValue))
+    }
   }
 
   deinit { nftnl_chain_free(chain) }
@@ -66,6 +70,10 @@ struct SetHandle: ~Copyable {
   init?(_ message: Message) {
     let set = set
     guard message.withHeader({ nftnl_set_nlmsg_parse($0, set) }) == 0 else { return nil }
+    // For verdicts the kernel lists the size of its own struct.
+    if nftnl_set_get_u32(set, UInt16(NFTNL_SET_DATA_TYPE.rawValue)) == NFT_DATA_VERDICT.rawValue {
+      nftnl_set_unset(set, UInt16(NFTNL_SET_DATA_LEN.rawValue))
+    }
   }
 
   deinit { nftnl_set_free(set) }
