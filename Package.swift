@@ -72,6 +72,8 @@ let package = Package(
       dependencies: ["PortMaps", "TestSupport", .product(name: "Subprocess", package: "swift-subprocess")],
       swiftSettings: settings),
     .testTarget(
+      name: "NetfilterTests", dependencies: ["Netfilter", "PortMaps", "TestSupport"], swiftSettings: settings),
+    .testTarget(
       name: "FeedTests",
       dependencies: [
         "Feed", "PortMaps",

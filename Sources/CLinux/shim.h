@@ -1,0 +1,20 @@
+// Linux and glibc calls that Swift's Glibc module lacks because they need _GNU_SOURCE. That macro must not be defined
+// here: it would change libc declarations that Glibc has already imported. So each is declared under a name of our own.
+#pragma once
+
+int clinux_setns(int fd, int kind) __asm__("setns");
+int clinux_unshare(int flags) __asm__("unshare");
+const char *clinux_errno_name(int number) __asm__("strerrorname_np");
+
+enum { CLINUX_NEWNET = 0x40000000 };  // CLONE_NEWNET, linux/sched.h
+
+#include <linux/filter.h>
+#include <sys/socket.h>
+
+// A classic BPF program of one instruction, "accept 0 bytes", for socket(7)'s SO_ATTACH_FILTER: whatever arrives is
+// dropped. The macros that build it do not import into Swift.
+static inline int clinux_drop_everything(int socket) {
+  struct sock_filter code = BPF_STMT(BPF_RET | BPF_K, 0);
+  struct sock_fprog program = {.len = 1, .filter = &code};
+  return setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+}

@@ -1,0 +1,60 @@
+/// A received netlink message: its header and what follows it. Layout: see `MessageWriter`.
+struct Message {
+  let type: UInt16
+  let flags: UInt16
+  let sequence: UInt32
+  let portID: UInt32
+  /// With the header.
+  let bytes: ArraySlice<UInt8>
+
+  static let headerSize = 16
+
+  /// The message at the start of `buffer`; `nil` when it is cut short.
+  init?(_ buffer: ArraySlice<UInt8>) {
+    guard buffer.count >= Self.headerSize else { return nil }
+    let length = Int(buffer.native(UInt32.self, at: 0))
+    guard length >= Self.headerSize, length <= buffer.count else { return nil }
+    bytes = buffer.prefix(length)
+    type = buffer.native(UInt16.self, at: 4)
+    flags = buffer.native(UInt16.self, at: 6)
+    sequence = buffer.native(UInt32.self, at: 8)
+    portID = buffer.native(UInt32.self, at: 12)
+  }
+
+  /// What follows the `struct nfgenmsg` of an nf_tables message.
+  var attributes: Attributes { Attributes(bytes.dropFirst(Self.headerSize + 4)) }
+}
+
+/// The attributes in `bytes`, in order. Iteration ends early at one that is cut short.
+struct Attributes: Sequence, IteratorProtocol {
+  private var rest: ArraySlice<UInt8>
+
+  init(_ bytes: ArraySlice<UInt8>) { rest = bytes }
+
+  mutating func next() -> (type: Int, value: ArraySlice<UInt8>)? {
+    guard rest.count >= 4 else { return nil }
+    let length = Int(rest.native(UInt16.self, at: 0))
+    guard length >= 4, length <= rest.count else { return nil }
+    // The two high bits are NLA_F_NESTED and NLA_F_NET_BYTEORDER.
+    let type = Int(rest.native(UInt16.self, at: 2) & 0x3fff)
+    let value = rest.prefix(length).dropFirst(4)
+    rest = rest.dropFirst((length + 3) & ~3)
+    return (type, value)
+  }
+
+  /// The value of the first attribute of this type.
+  subscript(type: Int) -> ArraySlice<UInt8>? { first { $0.type == type }?.value }
+}
+
+extension ArraySlice<UInt8> {
+  /// A number in host byte order, `offset` bytes into the slice.
+  func native<T: FixedWidthInteger>(_: T.Type, at offset: Int) -> T {
+    withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: T.self) }
+  }
+
+  /// The whole slice as a number in network byte order.
+  var big: UInt64 { reduce(0) { $0 << 8 | UInt64($1) } }
+
+  /// Up to the first NUL.
+  var string: String { String(decoding: prefix { $0 != 0 }, as: UTF8.self) }
+}

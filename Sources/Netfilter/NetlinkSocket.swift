@@ -1,0 +1,140 @@
+import CNetfilter
+import Glibc
+
+/// One NETLINK_NETFILTER socket.
+///
+/// nf_tables works inside sendmsg(2): when it returns, every answer is queued or, for a dump, is produced by the recvmsg(2)
+/// that asks for more. So the socket never blocks: send, then read until EAGAIN. What is not there by then will not come.
+struct NetlinkSocket: ~Copyable {
+  private let socket: OpaquePointer
+  private var buffer: [UInt8]
+  /// The sequence number that the next message may have: no earlier one of this socket had it or a higher one.
+  private(set) var nextSequence: UInt32 = 1
+  /// The kernel's choice, not our process id.
+  let portID: UInt32
+
+  /// What came back for one send.
+  struct Answers {
+    /// NLMSG_ERROR with error 0: the message was understood. Not a commit.
+    var acknowledged: [UInt32] = []
+    var errors: [Failure] = []
+    /// NLM_F_DUMP_INTR: the dump is not one consistent state.
+    var wasInterrupted = false
+    /// NLMSG_DONE: the dump is complete.
+    var isDone = false
+  }
+
+  struct Failure {
+    var sequence: UInt32
+    var errno: Int32
+    /// NLMSGERR_ATTR_OFFS: where in the refused message the offending attribute starts.
+    var offset: Int?
+  }
+
+  private init(_ socket: OpaquePointer) {
+    self.socket = socket
+    portID = mnl_socket_get_portid(socket)
+    // The kernel fills at most 32 KiB of a dump at once; an error needs less.
+    buffer = [UInt8](repeating: 0, count: 64 << 10)
+  }
+
+  deinit { mnl_socket_close(socket) }
+
+  /// In the network namespace of the calling thread.
+  static func open() throws(KernelError) -> NetlinkSocket {
+    guard let socket = mnl_socket_open2(NETLINK_NETFILTER, Int32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)) else {
+      throw .system(operation: "open a netlink socket", errno: errno)
+    }
+    guard mnl_socket_bind(socket, 0, 0) == 0 else {
+      let number = errno
+      mnl_socket_close(socket)
+      throw .system(operation: "bind a netlink socket", errno: number)
+    }
+    let netlink = NetlinkSocket(socket)
+    try netlink.configure()
+    return netlink
+  }
+
+  private func configure() throws(KernelError) {
+    // A batch is one send and must fit the send buffer. This is a limit, not an allocation: 1,000,000 elements need 60 MB.
+    try option(SOL_SOCKET, SO_SNDBUFFORCE, 128 << 20, "SO_SNDBUFFORCE")
+    // Each refused message is an answer of about 100 bytes that occupies 1 KiB of this.
+    try option(SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20, "SO_RCVBUFFORCE")
+    // An error then says where in the message it lies, and does not repeat the message.
+    try option(SOL_NETLINK, NETLINK_EXT_ACK, 1, "NETLINK_EXT_ACK")
+    try option(SOL_NETLINK, NETLINK_CAP_ACK, 1, "NETLINK_CAP_ACK")
+  }
+
+  private func option(_ level: Int32, _ name: Int32, _ value: Int32, _ text: String) throws(KernelError) {
+    var value = value
+    guard setsockopt(mnl_socket_get_fd(socket), level, name, &value, socklen_t(MemoryLayout<Int32>.size)) == 0 else {
+      if errno == EPERM { throw .notPermitted("\(text): the capability CAP_NET_ADMIN is missing") }
+      throw .system(operation: text, errno: errno)
+    }
+  }
+
+  /// Sends `bytes` and hands every message that is not an acknowledgement, an error or an end of dump to `receive`.
+  ///
+  /// Throws `system` when nothing was sent and `unknownOutcome` when answers were lost or are not ours.
+  mutating func exchange(
+    _ bytes: [UInt8], sequences: ClosedRange<UInt32>, receive: (Message) -> Void = { _ in }
+  ) throws(KernelError) -> Answers {
+    nextSequence = sequences.upperBound &+ 1
+    var sent: Int
+    repeat { sent = mnl_socket_sendto(socket, bytes, bytes.count) } while sent < 0 && errno == EINTR
+    guard sent == bytes.count else {
+      throw .system(operation: "send \(bytes.count) bytes to nf_tables", errno: sent < 0 ? errno : EMSGSIZE)
+    }
+    var answers = Answers()
+    var problem: String?
+    // Read to the end even after a problem, so that the next exchange does not meet leftovers of this one.
+    while true {
+      let count = mnl_socket_recvfrom(socket, &buffer, buffer.count)
+      if count < 0, errno == EAGAIN { break }
+      if count < 0, errno == EINTR { continue }
+      guard count >= 0 else {
+        // ENOBUFS: answers were dropped. ENOSPC: libmnl met MSG_TRUNC. Both leave the socket readable.
+        problem = problem ?? "read nf_tables' answers: \(errnoDescription(errno))"
+        if errno == ENOBUFS || errno == ENOSPC { continue } else { break }
+      }
+      var rest = buffer[..<count]
+      while !rest.isEmpty {
+        guard let message = Message(rest), message.portID == portID, sequences.contains(message.sequence) else {
+          problem = problem ?? "an answer of nf_tables is cut short or belongs to another request"
+          break
+        }
+        answers.add(message, receive)
+        rest = rest.dropFirst((message.bytes.count + 3) & ~3)
+      }
+    }
+    if let problem { throw .unknownOutcome(problem) }
+    return answers
+  }
+}
+
+extension NetlinkSocket.Answers {
+  fileprivate mutating func add(_ message: Message, _ receive: (Message) -> Void) {
+    if message.flags & UInt16(NLM_F_DUMP_INTR) != 0 { wasInterrupted = true }
+    let payload = message.bytes.dropFirst(Message.headerSize)
+    switch Int32(message.type) {
+    case NLMSG_ERROR where payload.count >= 4 + Message.headerSize:
+      // struct nlmsgerr: the negative errno, the header of the message it is about, then attributes.
+      let number = -payload.native(Int32.self, at: 0)
+      if number == 0 {
+        acknowledged.append(message.sequence)
+      } else {
+        let details = Attributes(payload.dropFirst(4 + Message.headerSize))
+        let offset = details[Int(NLMSGERR_ATTR_OFFS.rawValue)].flatMap {
+          $0.count == 4 ? Int($0.native(UInt32.self, at: 0)) : nil
+        }
+        errors.append(.init(sequence: message.sequence, errno: number, offset: offset))
+      }
+    case NLMSG_DONE:
+      isDone = true
+      if payload.count >= 4, payload.native(Int32.self, at: 0) < 0 {
+        errors.append(.init(sequence: message.sequence, errno: -payload.native(Int32.self, at: 0), offset: nil))
+      }
+    default: receive(message)
+    }
+  }
+}

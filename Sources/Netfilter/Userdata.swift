@@ -1,0 +1,27 @@
+// What nf_tables keeps for user space: a sequence of type:u8, length:u8, payload (libnftnl/udata.h). Type 0 is the comment, of
+// tables, rules and elements alike, with the trailing NUL that nft(8) expects.
+
+private let commentType: UInt8 = 0
+
+func userdata(comment: String) -> [UInt8] {
+  let text = comment.utf8.prefix(commentLength(comment))
+  return [commentType, UInt8(text.count + 1)] + text + [0]
+}
+
+/// "" when there is none.
+func userdataComment(_ userdata: ArraySlice<UInt8>) -> String {
+  var rest = userdata
+  while rest.count >= 2 {
+    let (type, length) = (rest[rest.startIndex], Int(rest[rest.startIndex + 1]))
+    if type == commentType { return rest.dropFirst(2).prefix(length).string }
+    rest = rest.dropFirst(2 + length)
+  }
+  return ""
+}
+
+/// The bytes of `text` that fit NFTNL_UDATA_COMMENT_MAXLEN with the NUL, cut between two characters.
+private func commentLength(_ text: String) -> Int {
+  var end = text.utf8.index(text.startIndex, offsetBy: 127, limitedBy: text.endIndex) ?? text.endIndex
+  while end.samePosition(in: text) == nil { text.utf8.formIndex(before: &end) }
+  return text.utf8.distance(from: text.startIndex, to: end)
+}

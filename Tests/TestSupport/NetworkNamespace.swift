@@ -1,0 +1,83 @@
+import CLinux
+import Glibc
+import Subprocess
+
+/// A network namespace of a test's own, gone with the last socket and process in it.
+///
+/// A socket stays in the namespace it was opened in, so only the opening has to happen in `run`.
+package final class NetworkNamespace: Sendable {
+  private let descriptor: Int32
+
+  package struct Failure: Error, CustomStringConvertible {
+    package var description: String
+  }
+
+  package init() throws {
+    descriptor = try onThread { () throws(Failure) in
+      guard clinux_unshare(Int32(CLINUX_NEWNET)) == 0 else {
+        throw Failure(
+          description: "unshare(CLONE_NEWNET), which needs CAP_SYS_ADMIN: \(String(cString: strerror(errno)))")
+      }
+      let descriptor = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)
+      guard descriptor >= 0 else {
+        throw Failure(description: "open /proc/thread-self/ns/net: \(String(cString: strerror(errno)))")
+      }
+      return descriptor
+    }
+  }
+
+  deinit { close(descriptor) }
+
+  /// Runs `body` inside the namespace, on a thread that ends with it: a thread of a pool must not change namespaces.
+  package func run<Value, E: Error>(_ body: () throws(E) -> Value) throws(E) -> Value {
+    try onThread { () throws(E) in
+      precondition(clinux_setns(descriptor, Int32(CLINUX_NEWNET)) == 0, "setns: \(String(cString: strerror(errno)))")
+      return try body()
+    }
+  }
+
+  /// Runs a program inside the namespace and returns what it prints. Throws what it complains about when it fails.
+  @discardableResult
+  package func command(_ words: String..., input: String = "") async throws -> String {
+    let result = try await Subprocess.run(
+      .name("nsenter"), arguments: Arguments(["--net=/proc/\(getpid())/fd/\(descriptor)"] + words),
+      input: .string(input), output: .string(limit: 64 << 20), error: .string(limit: 1 << 20))
+    guard result.terminationStatus.isSuccess else {
+      throw Failure(
+        description: "\(words.joined(separator: " ")): \(result.terminationStatus) \(result.standardError)")
+    }
+    return result.standardOutput
+  }
+}
+
+/// Runs `body` on a new thread and waits for it.
+private func onThread<Value, E: Error>(_ body: () throws(E) -> Value) throws(E) -> Value {
+  try withoutActuallyEscaping(body) { body throws(E) in
+    let work = Work(body)
+    var thread = pthread_t()
+    let status = pthread_create(
+      &thread, nil,
+      { argument in
+        // Retained by the frame that waits in pthread_join.
+        argument.map { Unmanaged<AnyWork>.fromOpaque($0).takeUnretainedValue().run() }
+        return nil
+      }, Unmanaged.passUnretained(work as AnyWork).toOpaque())
+    precondition(status == 0, "pthread_create: \(String(cString: strerror(status)))")
+    pthread_join(thread, nil)
+    guard let result = work.result else { preconditionFailure("the thread ended without running its work") }
+    return try result.get()
+  }
+}
+
+private class AnyWork {
+  func run() {}
+}
+
+private final class Work<Value, E: Error>: AnyWork {
+  private let body: () throws(E) -> Value
+  var result: Result<Value, E>?
+
+  init(_ body: @escaping () throws(E) -> Value) { self.body = body }
+
+  override func run() { result = Result { () throws(E) in try body() } }
+}
