@@ -1,5 +1,6 @@
 import ArgumentParser
 import Feed
+import PortMaps
 
 extension PMAgent {
   struct Networks: Command {
@@ -23,14 +24,22 @@ extension PMAgent {
         else { throw UnknownAnswer(part: "networks") }
         let subnets = network["subnets"]?.elements.compactMap(\.string) ?? []
         for subnet in subnets.isEmpty ? [""] : subnets {
-          let family = subnet.contains(":") ? "ipv6" : "ipv4"
-          let mode = network["gateway_mode_\(family)"]?.string ?? ""
+          let family = IPPrefix(parsing: subnet)?.address.family
+          let mode = family.flatMap { network["gateway_mode_\($0.name)"]?.string } ?? ""
+          let bind = network["default_bind"]?.string.flatMap { IPAddress(parsing: $0) }
           table.append(
             name, network["bridge"]?.string ?? "(\(driver))", subnet, isInternal ? "internal" : mode,
-            network["default_bind"]?.string ?? "", String(containers))
+            Self.address(family, boundBy: bind)?.description ?? "", String(containers))
         }
       }
       return table.text(width: width)
+    }
+
+    /// Where a port without a host address is published: `0.0.0.0` stands for both families, other addresses for theirs.
+    private static func address(_ family: AddressFamily?, boundBy bind: IPAddress?) -> IPAddress? {
+      guard let family, let bind else { return nil }
+      if bind.family == family { return bind }
+      return bind == .any(.ipv4) ? .any(family) : nil
     }
   }
 }
