@@ -14,6 +14,8 @@ package struct PeerCredentials: Sendable, Hashable {
   package var pid: Int32
   package var uid: UInt32
   package var gid: UInt32
+
+  package init(pid: Int32, uid: UInt32, gid: UInt32) { (self.pid, self.uid, self.gid) = (pid, uid, gid) }
 }
 
 package enum CloseReason: Sendable {
