@@ -54,7 +54,7 @@ private func stored(
 }
 
 @Suite struct RequestTests {
-  @Test(arguments: [
+  static let accepted = [
     AcceptedRequest(network(""), .networkCreate(bridge)),
     AcceptedRequest(
       #"{"event":"network.create","source":"podman.1","network":{"id":"n1","name":"mynet","driver":"bridge","bridge":"br-mynet","internal":true,"subnets":["172.18.0.0/16","2001:db8::/64"],"options":{"com.docker.network.bridge.gateway_mode_ipv6":"routed"}}}"#,
@@ -146,7 +146,9 @@ private func stored(
     AcceptedRequest(#"{"query":"inspect","container":"web"}"#, .inspect(container: "web")),
     AcceptedRequest(#"{"query":"status"}"#, .status),
     AcceptedRequest(#"{"query":"watch"}"#, .watch),
-  ])
+  ]
+
+  @Test(arguments: accepted)
   func accepts(_ row: AcceptedRequest) {
     #expect(Request.decode(line: Array(row.line.utf8)) == .request(Request(row.body)))
   }
@@ -162,5 +164,27 @@ private func stored(
       Issue.record("the id of a refused request is lost")
       return
     }
+  }
+
+  /// Whatever is done to a line, it is understood or refused.
+  @Test func survivesNoise() {
+    let seed = UInt64.random(in: 0...UInt64.max)
+    var random = SplitMix64(state: seed)
+    var outcomes: Set<String> = []
+    for _ in 0..<20_000 {
+      var bytes = Array(Self.accepted[Int.random(in: 0..<Self.accepted.count, using: &random)].line.utf8)
+      let other = Array(Self.accepted[Int.random(in: 0..<Self.accepted.count, using: &random)].line.utf8)
+      let index = Int.random(in: 0..<bytes.count, using: &random)
+      switch Int.random(in: 0..<3, using: &random) {
+      case 0: bytes[index] = other[index % other.count]
+      case 1: bytes.insert(other[index % other.count], at: index)
+      default: bytes.replaceSubrange(index..<min(index + 3, bytes.count), with: other.prefix(index % 4))
+      }
+      switch Request.decode(line: bytes) {
+      case .request: outcomes.insert("accepted")
+      case .failed(_, let error): outcomes.insert(error.code.rawValue)
+      }
+    }
+    #expect(outcomes.isSuperset(of: ["accepted", "bad-json", "bad-request", "unknown-field"]), "seed \(seed)")
   }
 }

@@ -118,11 +118,15 @@ struct TestServer: Sendable {
 
 /// A client that can do everything wrong. Calls give up after half a minute.
 final class TestClient: Sendable {
+  struct OutOfDescriptors: Error {}
+
   private let descriptor: Int32
+  private let isOpen = Atomic(true)
   private let received = Mutex<[UInt8]>([])
 
   init(_ path: String) throws {
     descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+    guard descriptor >= 0 else { throw OutOfDescriptors() }
     var patience = timeval(tv_sec: 30, tv_usec: 0)
     for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
       setsockopt(descriptor, SOL_SOCKET, option, &patience, socklen_t(MemoryLayout<timeval>.size))
@@ -138,7 +142,11 @@ final class TestClient: Sendable {
     try #require(status == 0, "connect: \(errno)")
   }
 
-  deinit { close(descriptor) }
+  deinit { close() }
+
+  func close() {
+    if isOpen.exchange(false, ordering: .relaxed) { Glibc.close(descriptor) }
+  }
 
   /// Sends the bytes as they are; false once the server has gone away.
   @discardableResult func send(_ bytes: [UInt8]) -> Bool {
