@@ -188,6 +188,27 @@ private func listing(ports count: UInt16) -> [Mapping] {
     }
   }
 
+  @Test func stopsReadingWhatItCannotAnswer() async throws {
+    try await TestServer.run(listing: listing(ports: 1000)) { server in
+      let (lazy, other) = (try TestClient(server.path), try TestClient(server.path))
+      lazy.send(String(repeating: #"{"query":"list"}"# + "\n", count: 20))
+      let lines = (1...200_000).map(event).joined()
+      var rest = Array(lines.utf8)[...]
+      var unchanged = 0
+      while unchanged < 20, !rest.isEmpty {
+        let count = lazy.sendWithoutWaiting(rest)
+        rest = rest.dropFirst(count)
+        unchanged = count == 0 ? unchanged + 1 : 0
+        other.send(#"{"query":"status"}"# + "\n")
+        _ = try other.line()
+      }
+      let taken = lines.utf8.count - rest.count
+      #expect((1 << 20...3 << 20).contains(taken), "\(taken)")
+      for _ in 1...20 { #expect(try lazy.line()?.hasPrefix(#"{"ok":true,"mappings""#) == true) }
+      for id in 1...taken / 64 { #expect(try lazy.line() == reply(id, id)) }
+    }
+  }
+
   @Test func forgetsAClientThatVanishesUnread() async throws {
     try await TestServer.run(listing: listing(ports: 1000)) { server in
       var lazy: TestClient? = try TestClient(server.path)

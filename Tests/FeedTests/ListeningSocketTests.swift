@@ -89,6 +89,16 @@ private func listenAndClose(_ path: String) throws(ListenError) { _ = try Listen
     #expect(error?.description.hasSuffix("/no/such: No such file or directory") == true, "\(String(describing: error))")
   }
 
+  @Test func leavesAFileThatIsNoLongerIts() async throws {
+    try await TestServer.run { server in
+      try #require(rename(server.path, server.path + ".old") == 0)
+      close(try bindSocket(server.path, backlog: nil))
+      try await server.onLoop { $0.server.close() }
+      #expect(mode(server.path) != 0)
+      unlink(server.path + ".old")
+    }
+  }
+
   @Test func adoptsOnlyWhatListens() throws {
     let directory = try TemporaryDirectory()
     let bound = try bindSocket(directory.path + "/socket", backlog: nil)

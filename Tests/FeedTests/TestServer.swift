@@ -161,6 +161,14 @@ final class TestClient: Sendable {
 
   @discardableResult func send(_ text: String) -> Bool { send(Array(text.utf8)) }
 
+  /// Sends as many of the bytes as the socket takes at once, and tells how many those were.
+  func sendWithoutWaiting(_ bytes: ArraySlice<UInt8>) -> Int {
+    let count = bytes.withUnsafeBytes {
+      Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
+    }
+    return max(count, 0)
+  }
+
   /// The next line without its LF; `nil` at the end of the stream.
   func line() throws -> String? {
     try received.withLock { received in
