@@ -117,7 +117,6 @@ final class Connection: ChannelDuplexHandler {
   func handlerRemoved(context: ChannelHandlerContext) {
     self.context = nil
     isGone = true
-    endInput()
     server.settle(self)
   }
 
@@ -140,7 +139,7 @@ final class Connection: ChannelDuplexHandler {
   func channelWritabilityChanged(context: ChannelHandlerContext) { server.settle(self) }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    if case .inputClosed? = event as? ChannelEvent { endInput() }
+    if case .inputClosed? = event as? ChannelEvent { isInputOver = true }
     server.settle(self)
   }
 
@@ -148,10 +147,5 @@ final class Connection: ChannelDuplexHandler {
     // A client that closes without reading its replies resets the connection; that is its right.
     if (error as? IOError)?.errnoCode != ECONNRESET { closeReason = .failed(error) }
     context.close(promise: nil)
-  }
-
-  private func endInput() {
-    isInputOver = true
-    input.end()
   }
 }
