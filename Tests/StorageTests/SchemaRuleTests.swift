@@ -122,7 +122,7 @@ struct SchemaRuleTests {
     Rule("options no JSON", "network", ["options": "''"], "json_valid(options)"),
     Rule("options no map", "network", ["options": "'[]'"], "json_type(options)"),
     Rule("a network in use is removed", "DELETE FROM network", "FOREIGN KEY"),
-    Rule("a network in use changes its id", "UPDATE network SET id = 'n9'", "FOREIGN KEY"),
+    Rule("a network in use changes its id", "UPDATE network SET id = 'n9' WHERE id = 'n1'", "FOREIGN KEY"),
   ]
 
   private static let containers = [
