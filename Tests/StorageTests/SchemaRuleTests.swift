@@ -126,7 +126,7 @@ struct SchemaRuleTests {
   ]
 
   private static let containers = [
-    Rule("container id taken", "container", ["id": "'c1'"], "container.source, container.id"),
+    Rule("container id taken", "container", ["id": "'c1'"], "container.id, container.source"),
     Rule("container id empty", "container", ["id": "''"], "id <> ''"),
     Rule("container source empty", "container", ["source": "''"], "source <> ''"),
     Rule("container name empty", "container", ["name": "''"], "name <> ''"),
