@@ -65,7 +65,7 @@ let package = Package(
     // What the test targets share.
     .target(
       name: "TestSupport",
-      dependencies: ["PortMaps", "CLinux", .product(name: "Subprocess", package: "swift-subprocess")],
+      dependencies: ["PortMaps", "Feed", "CLinux", .product(name: "Subprocess", package: "swift-subprocess")],
       path: "Tests/TestSupport", swiftSettings: settings),
     .testTarget(
       name: "PortMapsTests",
@@ -80,6 +80,15 @@ let package = Package(
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
       ], swiftSettings: settings),
+    .testTarget(
+      name: "StorageTests",
+      dependencies: [
+        "Storage", "PortMaps", "Migrations", .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "GRDBSQLite", package: "GRDB.swift"),
+      ], swiftSettings: settings),
+    // The built program in namespaces: socket, database, kernel and packets.
+    .testTarget(
+      name: "SystemTests", dependencies: ["Feed", "PortMaps", "TestSupport", "pmagent"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

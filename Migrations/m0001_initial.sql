@@ -48,9 +48,9 @@ CREATE TABLE container (
   name TEXT NOT NULL CHECK (name <> ''),
   generation INTEGER,
   publish_all INTEGER NOT NULL CHECK (publish_all IN (0, 1)),
-  UNIQUE (source, id)
+  -- In this order it also serves the search by id alone and by the start of an id.
+  UNIQUE (id, source)
 ) STRICT;
-CREATE INDEX container_by_id ON container (id);
 CREATE INDEX container_by_name ON container (name);
 
 CREATE TABLE endpoint (

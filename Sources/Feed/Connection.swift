@@ -108,13 +108,17 @@ final class Connection: ChannelDuplexHandler {
     context.read()
   }
 
-  private var mayRead: Bool { isWritable && !input.isFull && !isInputOver }
+  private var mayRead: Bool { !input.isFull && !isInputOver }
 
   // MARK: From the channel
 
   func handlerAdded(context: ChannelHandlerContext) { self.context = context }
 
-  func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+  func handlerRemoved(context: ChannelHandlerContext) {
+    self.context = nil
+    isGone = true
+    server.settle(self)
+  }
 
   func channelActive(context: ChannelHandlerContext) {
     guard let options = context.channel as? any SocketOptionProvider else { return }
@@ -135,7 +139,7 @@ final class Connection: ChannelDuplexHandler {
   func channelWritabilityChanged(context: ChannelHandlerContext) { server.settle(self) }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    if case .inputClosed? = event as? ChannelEvent { endInput() }
+    if case .inputClosed? = event as? ChannelEvent { isInputOver = true }
     server.settle(self)
   }
 
@@ -143,16 +147,5 @@ final class Connection: ChannelDuplexHandler {
     // A client that closes without reading its replies resets the connection; that is its right.
     if (error as? IOError)?.errnoCode != ECONNRESET { closeReason = .failed(error) }
     context.close(promise: nil)
-  }
-
-  func channelInactive(context: ChannelHandlerContext) {
-    endInput()
-    isGone = true
-    server.settle(self)
-  }
-
-  private func endInput() {
-    isInputOver = true
-    input.end()
   }
 }

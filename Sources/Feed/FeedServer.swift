@@ -15,6 +15,8 @@ package struct PeerCredentials: Sendable, Hashable {
   package var pid: Int32
   package var uid: UInt32
   package var gid: UInt32
+
+  package init(pid: Int32, uid: UInt32, gid: UInt32) { (self.pid, self.uid, self.gid) = (pid, uid, gid) }
 }
 
 package enum CloseReason: Sendable {
@@ -32,9 +34,9 @@ package enum CloseReason: Sendable {
 /// that the agent can commit once for all of them. A connection has at most `linesPerRound` lines in a round and its
 /// part ends with a query, whose reply may be large; the rest waits for the next round.
 ///
-/// A connection is not read while it has a full line buffer or leaves its replies unread, so what it costs is bounded
-/// by those two; what a watcher leaves unread is bounded by `unreadLimit`, beyond which it is closed. No client
-/// can hold up another.
+/// The lines of a connection wait while it leaves its replies unread, and it is not read while its line buffer is full,
+/// so what it costs is bounded. What a watcher leaves unread is bounded by `unreadLimit`, beyond which it is closed. No
+/// client can hold up another.
 ///
 /// Belongs to its event loop: create it there and call it there.
 package final class FeedServer {

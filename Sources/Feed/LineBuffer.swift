@@ -28,12 +28,6 @@ struct LineBuffer {
     }
   }
 
-  /// The stream has ended; a cut last line is dropped.
-  mutating func end() {
-    guard let last = buffer.readableBytesView.lastIndex(of: UInt8(ascii: "\n")) else { return clear() }
-    buffer.moveWriterIndex(to: last + 1)
-  }
-
   mutating func clear() { (buffer, scanned) = (ByteBuffer(), 0) }
 
   /// Whether `next` has something to say.

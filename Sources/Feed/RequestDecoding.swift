@@ -63,7 +63,7 @@ enum EventKind: String, CaseIterable, WireDecodable {
 
   init(wire value: JSON) throws(RequestError) {
     guard let kind = Self(rawValue: try String(wire: value)) else {
-      throw unknown(value, .unknownEvent, "event", of: Self.allCases.map(\.rawValue))
+      throw unknown(value, .unknownEvent, "an event", of: Self.allCases.map(\.rawValue))
     }
     self = kind
   }
@@ -83,7 +83,7 @@ enum EventKind: String, CaseIterable, WireDecodable {
 }
 
 private func unknown(_ value: JSON, _ code: ErrorCode, _ what: String, of names: [String]) -> RequestError {
-  RequestError(code, "\(value.quoted) is not an \(what); there are \(names.joined(separator: ", "))")
+  RequestError(code, "\(value.quoted) is not \(what); there are \(names.joined(separator: ", "))")
 }
 
 extension Event {
@@ -124,7 +124,7 @@ extension Event {
 extension Fields {
   fileprivate func publish() throws(RequestError) -> [PublishRequest] {
     let requests: [PublishRequest] = try required("publish")
-    try limitPorts(requests.map(\.containerPorts))
+    try at("publish") { () throws(RequestError) in try limitPorts(requests.map(\.containerPorts)) }
     return requests
   }
 }
@@ -136,7 +136,7 @@ enum QueryKind: String, CaseIterable, WireDecodable {
 
   init(wire value: JSON) throws(RequestError) {
     guard let kind = Self(rawValue: try String(wire: value)) else {
-      throw unknown(value, .unknownQuery, "query", of: Self.allCases.map(\.rawValue))
+      throw unknown(value, .unknownQuery, "a query", of: Self.allCases.map(\.rawValue))
     }
     self = kind
   }
@@ -169,11 +169,16 @@ extension MappingFilter {
     let container: Label? = try fields.optional("container")
     let network: Label? = try fields.optional("network")
     let hostPort: Int? = try fields.optional("host_port")
+    let transport: String? = try fields.optional("protocol")
     if let hostPort, !(1...65_535).contains(hostPort) {
       throw RequestError(.badRequest, "host port \(hostPort) is not in 1-65535", field: "host_port")
     }
+    if let transport, TransportProtocol(parsing: transport) == nil {
+      throw RequestError(
+        .badRequest, "protocol \(JSON.string(transport).quoted) is not one of tcp, udp, sctp", field: "protocol")
+    }
     self.init(
       container: container?.text, network: network?.text, hostPort: hostPort.map { UInt16($0) },
-      transport: try fields.optional("protocol"))
+      transport: transport.flatMap { TransportProtocol(parsing: $0) })
   }
 }

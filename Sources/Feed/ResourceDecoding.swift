@@ -82,7 +82,9 @@ extension Container: WireDecodable {
     try limit(endpoints.count, "networks", field: "networks")
     let publish: [PublishRequest] = try fields.optional("publish") ?? []
     let expose: [ExposedPorts] = try fields.optional("expose") ?? []
-    try limitPorts(publish.map(\.containerPorts) + expose.map(\.ports))
+    try at("publish") { () throws(RequestError) in
+      try limitPorts(publish.map(\.containerPorts) + expose.map(\.ports))
+    }
     self.init(
       source: Identifier.defaultSource.text, id: id.text, name: name.text, generation: generation?.number,
       endpoints: endpoints, publish: publish, expose: expose, publishAll: try fields.optional("publish_all") ?? false)

@@ -117,7 +117,9 @@ struct JSONCase: Sendable, CustomTestStringConvertible {
   }
 
   @Test func writesForPeople() throws {
-    let value = JSON.object([("a", .array([.integer(1), .object([("x", .string("}"))])])), ("b", .object([])), ("c", .array([]))])
+    let value = JSON.object([
+      ("a", .array([.integer(1), .object([("x", .string("}"))])])), ("b", .object([])), ("c", .array([])),
+    ])
     #expect(
       value.pretty() == """
         {

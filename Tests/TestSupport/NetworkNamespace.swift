@@ -39,6 +39,11 @@ package final class NetworkNamespace: Sendable {
   /// Runs a program inside the namespace and returns what it prints. Throws what it complains about when it fails.
   @discardableResult
   package func command(_ words: String..., input: String = "") async throws -> String {
+    try await command(words, input: input)
+  }
+
+  @discardableResult
+  package func command(_ words: [String], input: String = "") async throws -> String {
     let result = try await Subprocess.run(
       .name("nsenter"), arguments: Arguments(["--net=/proc/\(getpid())/fd/\(descriptor)"] + words),
       input: .string(input), output: .string(limit: 64 << 20), error: .string(limit: 1 << 20))

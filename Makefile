@@ -1,0 +1,46 @@
+# The index of what can be done here. `make demo` and `make test` work on a fresh machine.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+SWIFT ?= swift
+
+# What the build needs, and what the tests and the demo use. Names of Debian packages.
+BUILD_PACKAGES := libsqlite3-dev libnftnl-dev libmnl-dev libnetfilter-conntrack-dev pkg-config
+TEST_PACKAGES := nftables iproute2 socat curl conntrack sqlite3 procps util-linux
+RELEASE := .build/release/pmagent
+
+.PHONY: help deps build test demo lint fmt install uninstall clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / — /'
+
+deps: ## install the Debian packages that are missing (needs root only then)
+	@contrib/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
+
+build: deps ## the release build of pmagent
+	$(SWIFT) build -c release --product pmagent --static-swift-stdlib
+
+test: deps ## all tests, with the real kernel in namespaces (needs root)
+	$(SWIFT) build --build-tests
+	contrib/test.sh
+
+demo: build ## the main job, live, in namespaces of its own (needs root)
+	contrib/demo/demo.sh $(RELEASE)
+
+lint: ## formatting and style; the compiler's warnings are errors in every build
+	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests Migrations
+
+fmt: ## format the sources
+	$(SWIFT) format --in-place --recursive Package.swift Sources Tests Migrations
+
+install: build ## PREFIX=/usr/local, DESTDIR for packagers
+	install -D -m 0755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/pmagent
+	install -D -m 0644 contrib/systemd/pmagent.service $(DESTDIR)$(PREFIX)/lib/systemd/system/pmagent.service
+	install -D -m 0644 contrib/pmagent.toml $(DESTDIR)/etc/pmagent/pmagent.toml.example
+
+uninstall: ## what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/pmagent $(DESTDIR)$(PREFIX)/lib/systemd/system/pmagent.service
+	rm -f $(DESTDIR)/etc/pmagent/pmagent.toml.example
+
+clean: ## remove the build
+	rm -rf .build

@@ -1,0 +1,138 @@
+import GRDB
+import GRDBSQLite
+import Migrations
+import PortMaps
+import Testing
+
+@testable import Storage
+
+/// What an event costs does not depend on what is stored.
+struct CostTests {
+  let directory: TemporaryDirectory
+  let store: Store
+
+  init() throws {
+    directory = try TemporaryDirectory()
+    store = try Store.open(at: directory.database, access: .readWrite)
+    try store.record(mynet)
+  }
+
+  private struct Cost: Equatable {
+    var statements: Int
+    /// Operations of SQLite's virtual machine, triggers and foreign keys included.
+    var steps: Int
+  }
+
+  /// What `body` costs when its statements are prepared already.
+  private func cost(of body: () throws -> Void) throws -> Cost {
+    try body()
+    _ = steps()
+    let before = store.statementCount
+    try body()
+    return Cost(statements: store.statementCount - before, steps: steps())
+  }
+
+  /// Steps of all prepared statements since the last call.
+  private func steps() -> Int {
+    store.queue.unsafeReentrantWrite { db in
+      var (sum, statement) = (0, sqlite3_next_stmt(db.sqliteConnection, nil))
+      while let current = statement {
+        sum += Int(sqlite3_stmt_status(current, SQLITE_STMTSTATUS_VM_STEP, 1))
+        statement = sqlite3_next_stmt(db.sqliteConnection, current)
+      }
+      return sum
+    }
+  }
+
+  /// Start, the questions of a start, replacement and stop of one container.
+  private func event(_ n: Int) throws {
+    try store.transaction {
+      try store.savepoint {
+        _ = try store.container(source: "default", id: "c\(n)")
+        _ = try store.containers(named: "web-\(n)")
+        _ = try store.owner(of: HostPort(.any(.ipv4), .tcp, UInt16(n)))
+        _ = try store.owner(of: HostPort(IPAddress("127.0.0.1"), .tcp, UInt16(n)))
+        var record = try simpleRecord(n)
+        _ = try store.sharesContainerPort(
+          address: record.bindings[0].containerAddress, transport: .tcp, ports: PortRange(1, 65535), otherThan: 0)
+        record.row = try store.record(record)
+        record.bindings[0].hostAddress = IPAddress("127.0.0.1")
+        _ = try store.record(record)
+        try store.removeContainer(row: record.row)
+        _ = try store.advanceRevision()
+      }
+    }
+  }
+
+  @Test func anEventCostsTheSameAt10AndAt10_000Mappings() throws {
+    // Neighbours before and after it in every index: a search that meets the end of an index saves some steps.
+    for n in [1, 2, 3, 4, 5, 20491, 20492, 20493, 20494, 20495] { _ = try store.record(simpleRecord(n)) }
+    let few = try cost { try event(20000) }
+    try store.transaction { for n in 6...9_995 { _ = try store.record(simpleRecord(n)) } }
+    let many = try cost { try event(20000) }
+    #expect(few == many)
+    #expect(few.steps > 100)
+  }
+
+  @Test func listingTakesOneStatementPerTable() throws {
+    for n in 1...10 { _ = try store.record(simpleRecord(n)) }
+    let before = store.statementCount
+    try store.forEachContainer { _ in }
+    #expect(store.statementCount - before == 6)
+  }
+
+  @Test func aListingMayAskTheStore() throws {
+    for n in 1...3 { _ = try store.record(simpleRecord(n)) }
+    var pairs = 0
+    try store.forEachContainer { _ in try store.forEachContainer { _ in pairs += 1 } }
+    #expect(pairs == 9)
+  }
+
+  @Test func noStatementOfAnEventScansATable() throws {
+    try event(20000)
+    let plans = try store.queue.unsafeReentrantWrite { db in
+      var statements = try triggerBodies(db)
+      var statement = sqlite3_next_stmt(db.sqliteConnection, nil)
+      while let current = statement {
+        if let sql = sqlite3_sql(current).map({ String(cString: $0) }) { statements.append(sql) }
+        statement = sqlite3_next_stmt(db.sqliteConnection, current)
+      }
+      statements.removeAll { !["SELECT", "UPDATE", "DELETE", "INSERT"].contains($0.prefix(6)) }
+      statements.removeAll { $0.contains("FROM sqlite_") }
+      return try statements.map { ($0, try db.plan($0)) }
+    }
+    #expect(plans.count > 20)
+    for (sql, plan) in plans {
+      let scans = plan.filter { $0.hasPrefix("SCAN") && !Self.constant.contains($0) }
+      #expect(scans.isEmpty, "\(sql)")
+    }
+    #expect(plans.contains { $0.1.contains { $0.contains("binding_by_port") } })
+    #expect(plans.contains { $0.1.contains { $0.contains("binding_by_address") } })
+    #expect(plans.contains { $0.1.contains { $0.contains("binding_by_container_port") } })
+  }
+
+  /// The five reach classes, and the table that has one row.
+  private static let constant: Set<String> = ["SCAN 5 CONSTANT ROWS", "SCAN class", "SCAN revision"]
+
+  /// The SELECT of each trigger on bindings, with a value for each NEW column: EXPLAIN shows no triggers.
+  private func triggerBodies(_ db: Database) throws -> [String] {
+    let triggers = try String.fetchAll(
+      db, sql: "SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'binding' AND sql LIKE '%INSERT%'")
+    return triggers.map { trigger in
+      let body = trigger.split(separator: "\n").drop { !$0.hasSuffix("BEGIN") }.dropFirst().dropLast()
+      let columns = ["family", "protocol", "host_address", "host_first", "host_last"]
+      return columns.reduce(body.joined(separator: " ")) { $0.replacing("NEW.\($1)", with: "?") }
+        .replacing("RAISE(ABORT, 'host port already allocated')", with: "1")
+        .replacing(";", with: "").replacing("  ", with: "")
+    }
+  }
+}
+
+extension Database {
+  /// `EXPLAIN QUERY PLAN`: the details, one a row.
+  fileprivate func plan(_ sql: String) throws -> [String] {
+    let statement = try makeStatement(sql: "EXPLAIN QUERY PLAN " + sql)
+    statement.setUncheckedArguments(StatementArguments())
+    return try Row.fetchAll(statement).map { $0["detail"] }
+  }
+}

@@ -1,0 +1,201 @@
+import GRDB
+import Glibc
+import Migrations
+import PortMaps
+import Testing
+
+@testable import Storage
+
+struct OpeningTests {
+  let directory: TemporaryDirectory
+  var path: String { directory.database }
+
+  init() throws { directory = try TemporaryDirectory() }
+
+  private func open(_ access: Store.Access = .readWrite) throws -> Store { try Store.open(at: path, access: access) }
+
+  /// Makes a database with a container in it and closes it.
+  private func fill() throws {
+    let store = try open()
+    try store.record(mynet)
+    for n in 1...50 { _ = try store.record(simpleRecord(n)) }
+  }
+
+  @Test func everyCommitIsDurable() throws {
+    let store = try open()
+    // 2 = FULL: the WAL is synced at every commit (https://www.sqlite.org/pragma.html#pragma_synchronous).
+    #expect(try store.value("PRAGMA synchronous") == "2")
+    #expect(try store.value("PRAGMA journal_mode") == "wal")
+    #expect(try store.value("PRAGMA foreign_keys") == "1")
+    #expect(try store.value("PRAGMA secure_delete") == "0")
+    #expect(try store.value("PRAGMA journal_size_limit") == "16777216")
+  }
+
+  @Test func filesAreForTheOwnerAlone() throws {
+    let nested = directory.path + "/a/b/pmagent.db"
+    let store = try Store.open(at: nested, access: .readWrite)
+    try store.record(mynet)
+    #expect(mode(of: directory.path + "/a") == 0o700)
+    #expect(mode(of: directory.path + "/a/b") == 0o700)
+    for suffix in ["", "-wal", "-shm", ".lock"] { #expect(mode(of: nested + suffix) == 0o600) }
+  }
+
+  @Test func whatWasStoredIsThereAfterReopening() throws {
+    try fill()
+    let store = try open()
+    #expect(try store.networks() == [mynet])
+    #expect(try store.counts() == (networks: 1, containers: 50, mappings: 50))
+  }
+
+  @Test func anEmptyFileBecomesADatabase() throws {
+    try write([], to: path)
+    _ = try open()
+  }
+
+  @Test func theIdentityIsInTheFileBeforeAnythingIsCheckpointed() throws {
+    let store = try open()
+    #expect(try contents(of: path)[68..<72].elementsEqual("pmag".utf8))
+    _ = store
+  }
+
+  @Test func aSecondAgentIsRefusedAndTheFirstNamed() throws {
+    let first = try open()
+    let error = try #require(thrown { _ = try open() })
+    #expect(error.reason == .locked(pid: getpid()))
+    #expect(error.description.contains("stop process \(getpid()) first"))
+    try first.record(mynet)
+  }
+
+  @Test func theLockEndsWithTheStore() throws {
+    _ = try open()
+    _ = try open()
+  }
+
+  @Test func aReaderWorksBesideAnAgentAndWithoutOne() throws {
+    try fill()
+    #expect(try open(.readOnly).counts().containers == 50)
+    let agent = try open()
+    let reader = try open(.readOnly)
+    try agent.removeContainer(row: 1)
+    #expect(try reader.counts().containers == 49)
+  }
+
+  @Test func aReaderCreatesNothing() throws {
+    for missing in [path, directory.path + "/none/pmagent.db"] {
+      let error = try #require(thrown { _ = try Store.open(at: missing, access: .readOnly) })
+      #expect(error.reason == .missing)
+    }
+    for created in ["/pmagent.db", "/pmagent.db-wal", "/pmagent.db.lock", "/none"] {
+      #expect(mode(of: directory.path + created) == nil)
+    }
+  }
+
+  @Test func anUnmigratedDatabaseIsNoUseToAReader() throws {
+    try Connection(path).execute("PRAGMA application_id = \(Schema.applicationID); PRAGMA journal_mode = WAL")
+    let error = try #require(thrown { _ = try open(.readOnly) })
+    #expect(error.reason == .older(database: 0, program: Migration.all.count))
+    // The agent goes on where it was killed.
+    _ = try open()
+  }
+
+  enum Damage: String, CaseIterable, Sendable {
+    case text, short, foreignDatabase, newer, header, schemaPage, truncated, triggerDropped
+  }
+
+  /// Spoils the file; gives the reason expected.
+  private func spoil(_ damage: Damage) throws -> StoreError.Reason {
+    switch damage {
+    case .text: try write([UInt8](repeating: 0x41, count: 5000), to: path)
+    case .short: try write("SQLite format 3\0".utf8, to: path)
+    case .foreignDatabase:
+      try Connection(path).execute("CREATE TABLE notes (text)")
+      return .foreign
+    case .newer:
+      try fill()
+      try Connection(path).execute("PRAGMA user_version = 99")
+      return .newer(database: 99, program: Migration.all.count)
+    case .header:
+      try fill()
+      try write([0, 0, 0, 0], to: path)
+    case .schemaPage:
+      try fill()
+      try write([UInt8](repeating: 0xff, count: 3900), to: path, at: 100)
+    case .truncated:
+      try fill()
+      guard truncate(path, 5000) == 0 else { throw SystemError(operation: "truncate", number: errno) }
+    case .triggerDropped:
+      try fill()
+      try Connection(path).execute("DROP TRIGGER binding_any_address")
+    }
+    return .corrupt
+  }
+
+  @Test(arguments: Damage.allCases, [Store.Access.readWrite, .readOnly])
+  func whatIsNotOursIsReportedAndLeftUntouched(_ damage: Damage, _ access: Store.Access) throws {
+    let reason = try spoil(damage)
+    let before = try contents(of: path)
+    let error = try #require(thrown { _ = try open(access) })
+    #expect(error.reason == reason)
+    #expect(error.path == path)
+    #expect(try contents(of: path) == before)
+  }
+
+  @Test func damageInsideIsReportedWhenItIsRead() throws {
+    try fill()
+    let root = try #require(
+      try open().value("SELECT rootpage FROM sqlite_schema WHERE name = 'binding'").flatMap { Int($0) })
+    try write([UInt8](repeating: 0xff, count: 4096), to: path, at: (root - 1) * 4096)
+    let before = try contents(of: path)
+    do {
+      let store = try open()
+      let error = try #require(thrown { try store.forEachContainer { _ in } })
+      #expect(error.reason == .corrupt)
+      #expect(error.code & 0xff == 11)
+      #expect(thrown { _ = try store.record(simpleRecord(60)) }?.reason == .corrupt)
+    }
+    #expect(try contents(of: path) == before)
+  }
+
+  @Test(arguments: [Store.Access.readWrite, .readOnly])
+  func aSymbolicLinkIsRefused(_ access: Store.Access) throws {
+    let real = directory.path + "/real.db"
+    try write("precious".utf8, to: real)
+    symlink(real, path)
+    let error = try #require(thrown { _ = try open(access) })
+    #expect(error.reason == .foreign)
+    #expect(error.message == "it is a symbolic link")
+    #expect(try contents(of: real).elementsEqual("precious".utf8))
+  }
+
+  @Test(arguments: [Store.Access.readWrite, .readOnly])
+  func aDirectoryIsRefused(_ access: Store.Access) throws {
+    mkdir(path, 0o700)
+    #expect(thrown { _ = try open(access) }?.message == "it is not a regular file")
+  }
+
+  @Test func aFileInTheWayOfTheDirectoryIsNamed() throws {
+    try write([], to: path)
+    let error = try #require(thrown { _ = try Store.open(at: path + "/x/pmagent.db", access: .readWrite) })
+    #expect(error.reason == .io)
+    #expect(error.description.contains("Not a directory"))
+  }
+}
+
+struct MigrationTests {
+  /// The folder the program was built from.
+  static let folder = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 } + "/Migrations"
+
+  @Test func everyFileIsAMigrationAndEveryMigrationAFile() throws {
+    let stream = try #require(opendir(Self.folder))
+    defer { closedir(stream) }
+    var files: [String] = []
+    while let entry = readdir(stream) {
+      let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      if name.hasSuffix(".sql") { files.append(name) }
+    }
+    #expect(Migration.all.map(\.name) == files.sorted())
+    for migration in Migration.all {
+      #expect(try contents(of: "\(Self.folder)/\(migration.name)").elementsEqual(migration.sql.utf8))
+    }
+  }
+}

@@ -1,0 +1,153 @@
+import Feed
+import Glibc
+import PortMaps
+
+/// The built `pmagent`, running in a namespace with a socket and a database of its own.
+package final class AgentProgram {
+  package let namespace: NetworkNamespace
+  package let directory: TemporaryDirectory
+  private var process: pid_t = 0
+  private var connection: FeedClientBox?
+
+  package var socket: String { directory.path + "/agent.sock" }
+  package var database: String { directory.path + "/state.db" }
+  package var configuration: String { directory.path + "/pmagent.toml" }
+  package var log: String { directory.path + "/log" }
+
+  /// Writes `configuration` and starts the agent.
+  package init(in namespace: NetworkNamespace, configuration text: String = "") throws {
+    self.namespace = namespace
+    directory = try TemporaryDirectory()
+    try write(text, to: configuration)
+    try start()
+  }
+
+  deinit { kill() }
+
+  /// The program beside the test bundle.
+  package static let path: String = {
+    var path = [UInt8](repeating: 0, count: 4096)
+    let count = path.withUnsafeMutableBytes { bytes in
+      // 4096 bytes are not an empty buffer, so it has a base address.
+      readlink("/proc/self/exe", bytes.assumingMemoryBound(to: CChar.self).baseAddress!, bytes.count)
+    }
+    let runner = String(decoding: path.prefix(count), as: UTF8.self)
+    return runner.split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" } + "/pmagent"
+  }()
+
+  /// Starts it and waits for its `READY=1`.
+  package func start() throws {
+    let notify = directory.path + "/notify"
+    unlink(notify)
+    let ready = try Descriptor(Glibc.socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue) | O_CLOEXEC, 0), "socket")
+    guard withUnixAddress(notify, { bind(ready.number, $0, $1) }) == 0 else { throw SystemError("bind \(notify)") }
+    process = try spawn(
+      ["run", "--socket", socket, "--database", database, "--config", configuration],
+      environment: ["NOTIFY_SOCKET=\(notify)"])
+    var limit = timeval(tv_sec: 30, tv_usec: 0)
+    setsockopt(ready.number, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    var message = [UInt8](repeating: 0, count: 64)
+    let count = recv(ready.number, &message, message.count, 0)
+    guard count > 0, message.starts(with: "READY=1".utf8) else {
+      throw NetworkNamespace.Failure(description: "the agent did not get ready:\n\(try read(log))")
+    }
+    connection = FeedClientBox(try FeedClient.connect(to: socket))
+  }
+
+  private func spawn(_ arguments: [String], environment: [String]) throws -> pid_t {
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_addopen(&actions, 2, log, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+    let words = ([Self.path] + arguments).map { strdup($0) } + [nil]
+    let variables = environment.map { strdup($0) } + [nil]
+    defer { for pointer in words + variables { free(pointer) } }
+    var pid = pid_t()
+    let status = namespace.run { posix_spawn(&pid, Self.path, &actions, nil, words, variables) }
+    guard status == 0 else {
+      errno = status
+      throw SystemError("spawn \(Self.path)")
+    }
+    return pid
+  }
+
+  /// SIGKILL, as a crash.
+  package func kill() { end(SIGKILL) }
+  /// SIGTERM; returns the exit code, `nil` when a signal ended it.
+  @discardableResult package func terminate() -> CInt? { end(SIGTERM) }
+  package func signal(_ number: CInt) { Glibc.kill(process, number) }
+
+  @discardableResult private func end(_ number: CInt) -> CInt? {
+    guard process != 0 else { return nil }
+    Glibc.kill(process, number)
+    var status: CInt = 0
+    waitpid(process, &status, 0)
+    process = 0
+    connection = nil
+    return status & 0x7f == 0 ? status >> 8 & 0xff : nil
+  }
+
+  /// Sends one line and returns the reply.
+  @discardableResult
+  package func send(_ line: String) throws -> JSON {
+    guard let connection else { throw NetworkNamespace.Failure(description: "the agent is not running") }
+    return try connection.ask(line)
+  }
+
+  /// Sends one line whose reply must be `"ok": true`.
+  @discardableResult
+  package func succeed(_ line: String) throws -> JSON {
+    let reply = try send(line)
+    guard reply["ok"] == .bool(true) else {
+      throw NetworkNamespace.Failure(description: "\(line) was answered \(reply)")
+    }
+    return reply
+  }
+
+  /// Runs one `pmagent` command in the namespace and returns what it prints.
+  package func command(_ words: String...) async throws -> String {
+    try await namespace.command([Self.path] + words)
+  }
+}
+
+/// A client can be moved but not copied; a box can be kept and dropped.
+private final class FeedClientBox {
+  private var client: FeedClient
+  init(_ client: consuming FeedClient) { self.client = client }
+
+  func ask(_ line: String) throws -> JSON {
+    try client.send(Array(line.utf8) + [UInt8(ascii: "\n")])
+    guard let reply = try client.receiveLine() else {
+      throw NetworkNamespace.Failure(description: "the agent closed the connection instead of answering \(line)")
+    }
+    return try JSON(parsing: reply)
+  }
+}
+
+package func withUnixAddress<R>(_ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
+  var address = sockaddr_un()
+  address.sun_family = sa_family_t(AF_UNIX)
+  withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(path.utf8).prefix(107)) }
+  return withUnsafePointer(to: &address) { pointer in
+    pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+      body($0, socklen_t(MemoryLayout<sockaddr_un>.size))
+    }
+  }
+}
+
+package func write(_ text: String, to path: String) throws(SystemError) {
+  let file = try Descriptor(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600), "open \(path)")
+  let bytes = Array(text.utf8)
+  guard Glibc.write(file.number, bytes, bytes.count) == bytes.count else { throw SystemError("write \(path)") }
+}
+
+package func read(_ path: String) throws(SystemError) -> String {
+  let file = try Descriptor(open(path, O_RDONLY | O_CLOEXEC), "open \(path)")
+  var (text, chunk) = ([UInt8](), [UInt8](repeating: 0, count: 65536))
+  while true {
+    let count = Glibc.read(file.number, &chunk, chunk.count)
+    guard count >= 0 else { throw SystemError("read \(path)") }
+    if count == 0 { return String(decoding: text, as: UTF8.self) }
+    text += chunk[..<count]
+  }
+}
