@@ -1,6 +1,7 @@
 import Agent
 import Logging
 @main struct M { static func main() throws { 
-  var c = Configuration(); c.socket = CommandLine.arguments[1]; c.database = CommandLine.arguments[2]
-  let f = c
-  try AgentProcess(log: Logger(label: "pmagent")) { f }.run() } }
+  let a = CommandLine.arguments
+  let c = try Configuration.load(a[7], mustExist: true).at(a[3], a[5])
+  try AgentProcess(log: Logger(label: "pmagent")) { c }.run() } }
+extension Configuration { func at(_ s: String, _ d: String) -> Configuration { var c = self; c.socket = s; c.database = d; return c } }
