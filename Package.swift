@@ -57,7 +57,7 @@ let package = Package(
     .executableTarget(
       name: "pmagent",
       dependencies: [
-        "Agent",
+        "Agent", "Feed", "Netfilter", "PortMaps", "Storage",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: settings),

@@ -7,6 +7,8 @@ package struct StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     case busy
     case full
     case readOnly
+    /// The mode or the owner of a file keeps us out.
+    case notPermitted
     case corrupt
     /// A later version of the program has migrated it.
     case newer(database: Int, program: Int)
@@ -42,6 +44,7 @@ package struct StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     case .busy: "another program holds the write lock: end it, then try again"
     case .full: "free space on the file system, then try again"
     case .readOnly: "make the file and its directory writable for this user"
+    case .notPermitted: "run as root or as the owner of the file"
     case .corrupt:
       "keep the file for inspection, put a backup in its place or move it away, then let every feed send its snapshot"
     case .newer(let database, let program):

@@ -69,6 +69,7 @@ struct StoreFile {
       case ENOSPC, EDQUOT: .full
       case EROFS: .readOnly
       case ENOENT: .missing
+      case EACCES, EPERM: .notPermitted
       default: .io
       }
     return error(reason, operation, "\(String(cString: strerror(number))) (errno \(number))")
