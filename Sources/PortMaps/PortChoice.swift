@@ -137,12 +137,16 @@ private struct PortChoice {
       if first.group.hostPorts == nil { ephemeral.last[transport] = port }
       return port
     }
-    let range = first.group.hostPorts ?? ephemeral.range
-    let what = first.group.hostPorts == nil ? "ephemeral ports (net.ipv4.ip_local_port_range)" : "host ports"
+    let (what, remedy) =
+      first.group.hostPorts.map { ("host ports \($0)", "free one or publish a larger range") }
+      ?? (
+        "ephemeral ports (net.ipv4.ip_local_port_range) \(ephemeral.range)",
+        "stop a container that has one, or widen the range"
+      )
     throw error(
       .portsExhausted, first.request,
-      "no port of the \(what) \(range) is free on \(Self.list(group.map(\.hostAddress))) for "
-        + "\(first.group.containerPort): free one or publish a larger range")
+      "no port of the \(what) is free on \(Self.list(group.map(\.hostAddress))) for \(first.group.containerPort): "
+        + remedy)
   }
 
   /// What the container has had and the demand may still take.
