@@ -64,11 +64,6 @@ extension Binding {
     }
   }
 
-  /// What it occupies.
-  var keys: [HostPort] {
-    hostPorts.map { $0.ports.map { HostPort(hostAddress, transport, $0) } } ?? []
-  }
-
   var actual: [ActualBinding] {
     expanded.map {
       ActualBinding(

@@ -49,7 +49,7 @@ import Testing
     let owners = { (key: HostPort) in
       Set(
         claims.filter {
-          $0.binding.keys.contains {
+          $0.binding.allHostPorts.contains {
             $0.transport == key.transport && $0.port == key.port && $0.address.overlaps(key.address)
           }
         }.map(\.owner))
@@ -58,7 +58,7 @@ import Testing
       let first = UInt16.random(in: 1...8, using: &random)
       let claim = binding(
         random.pick(addresses), PortRange(first, first + random.pick([0, 2])), random.pick([.tcp, .udp]))
-      if claim.keys.allSatisfy({ owners($0).isEmpty }) {
+      if claim.allHostPorts.allSatisfy({ owners($0).isEmpty }) {
         table.claim(claim, for: owner)
         claims.append((claim, owner))
       } else if random.oneIn(2) {
