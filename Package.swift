@@ -64,7 +64,7 @@ let package = Package(
 
     .target(
       name: "TestSupport",
-      dependencies: ["CLinux", .product(name: "Subprocess", package: "swift-subprocess")],
+      dependencies: ["CLinux", "PortMaps", .product(name: "Subprocess", package: "swift-subprocess")],
       path: "Tests/TestSupport", swiftSettings: settings),
     .testTarget(
       name: "NetfilterTests", dependencies: ["Netfilter", "PortMaps", "TestSupport"], swiftSettings: settings),
