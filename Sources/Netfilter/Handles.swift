@@ -64,6 +64,11 @@ struct SetHandle: ~Copyable {
       let lengths = definition.key.map { UInt8($0.size) }
       nftnl_set_set_data(set, id(NFTNL_SET_DESC_CONCAT), lengths, UInt32(lengths.count))
     }
+    if definition.key == [.ifname] {
+      // Without it nft(8) lists the names as "": it takes a key that is no concatenation for a big-endian number.
+      let byteOrder = hostByteOrderUserdata
+      nftnl_set_set_data(set, id(NFTNL_SET_USERDATA), byteOrder, UInt32(byteOrder.count))
+    }
     if definition.hasCounter { nftnl_set_add_expr(set, made(Expression("counter"))) }
   }
 

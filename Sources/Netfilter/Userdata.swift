@@ -25,3 +25,6 @@ private func commentLength(_ text: String) -> Int {
   while end.samePosition(in: text) == nil { text.utf8.formIndex(before: &end) }
   return text.utf8.distance(from: text.startIndex, to: end)
 }
+
+/// NFTNL_UDATA_SET_KEYBYTEORDER: BYTEORDER_HOST_ENDIAN (nftables' include/datatype.h), a u32 in host byte order.
+let hostByteOrderUserdata: [UInt8] = [0, 4] + withUnsafeBytes(of: UInt32(1)) { Array($0) }

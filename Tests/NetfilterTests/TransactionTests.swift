@@ -63,7 +63,9 @@ struct TransactionTests {
   func lostAnswers() throws {
     let bench = try Bench()
     // Alternating sets make a message of each element, every one of which is refused: more errors than a socket holds.
-    let missing = (1...30_000).flatMap { [mapping($0), Element(.published4, .addressPort("172.18.0.9", .tcp, UInt16($0)))] }
+    let missing = (1...30_000).flatMap {
+      [mapping($0), Element(.published4, .addressPort("172.18.0.9", .tcp, UInt16($0)))]
+    }
     let error = refusal(of: RulesetChange(removals: missing), by: bench.kernel)
     guard case .unknownOutcome(let words)? = error else {
       Issue.record("\(String(describing: error))")
