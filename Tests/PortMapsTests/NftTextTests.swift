@@ -7,8 +7,7 @@ import Testing
 @Suite struct NftTextTests {
   /// `UPDATE_GOLDENS=1 swift test` writes it anew.
   @Test func theSkeletonIsTheGolden() throws {
-    let golden = Golden("skeleton.nft")
-    #expect(try golden.text(updatingTo: NftText.ruleset([])) == NftText.ruleset([]))
+    try expectGolden(NftText.ruleset([]), "skeleton.nft")
   }
 
   @Test func nftAcceptsTheSkeleton() async throws { try await expectAccepted(NftText.ruleset([])) }
