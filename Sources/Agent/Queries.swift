@@ -92,7 +92,7 @@ extension Store {
       }
     }
     if let reference = filter.container {
-      add(try container(matching: reference))
+      for record in try containers(named: reference) { add(record) }
     } else {
       try forEachContainer(add)
     }

@@ -103,7 +103,7 @@ struct Batch {
         family: UInt8(NFPROTO_INET)
       ) {
         $0.elementSet(set)
-        $0.nested(Int(NFTA_SET_ELEM_LIST_ELEMENTS.rawValue)) {
+        $0.nested(NFTA_SET_ELEM_LIST_ELEMENTS) {
           for element in elements { $0.element(element, isInterval: isInterval, withValue: isAddition) }
         }
       }
@@ -118,8 +118,8 @@ struct Batch {
     table("add table", NFT_MSG_NEWTABLE, NLM_F_CREATE)
     deleteTable()
     table("create table", NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL) {
-      if owner { $0.attribute(Int(NFTA_TABLE_FLAGS.rawValue)) { $0.big(TableFlags.owned) } }
-      $0.attribute(Int(NFTA_TABLE_USERDATA.rawValue)) { $0.append(userdata(comment: SkeletonState.comment)) }
+      if owner { $0.attribute(NFTA_TABLE_FLAGS) { $0.big(TableFlags.owned) } }
+      $0.attribute(NFTA_TABLE_USERDATA) { $0.append(userdata(comment: SkeletonState.comment)) }
     }
     for definition in Skeleton.sets {
       let handle = SetHandle(definition)
@@ -145,7 +145,7 @@ struct Batch {
     message(.object("\(words) \(Skeleton.family) \(Skeleton.table)")) { writer, sequence in
       writer.message(nfTablesType(type), flags: NLM_F_REQUEST | flags, sequence: sequence, family: UInt8(NFPROTO_INET))
       {
-        $0.string(Int(NFTA_TABLE_NAME.rawValue), Skeleton.table)
+        $0.string(NFTA_TABLE_NAME, Skeleton.table)
         attributes(&$0)
       }
     }
@@ -189,7 +189,7 @@ extension Batch {
   /// The element whose attribute contains the byte at `offset` of the message.
   private func culprit(in elements: ArraySlice<Element>, messageAt start: Int, offset: Int) -> Element? {
     guard let message = Message(bytes[start...]),
-      let list = message.attributes[Int(NFTA_SET_ELEM_LIST_ELEMENTS.rawValue)]
+      let list = message.attributes[NFTA_SET_ELEM_LIST_ELEMENTS]
     else { return nil }
     for (element, attribute) in zip(elements, Attributes(list)) where attribute.value.endIndex > start + offset {
       // The offset may be that of the list itself, which accuses nobody.

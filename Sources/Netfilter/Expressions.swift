@@ -101,15 +101,16 @@ extension Selector {
   }
 
   /// Loads what the selector names into the register at `slot`. Offsets are those of struct iphdr, struct ip6_hdr and of
-  /// the first four bytes every transport protocol of ours begins with.
-  fileprivate func load(_ slot: Int) -> Expression {
-    switch self {
+  /// the first four bytes every transport protocol of ours begins with. `length`: of the field's first bytes only.
+  fileprivate func load(_ slot: Int, length: Int? = nil) -> Expression {
+    let length = length ?? type.size
+    return switch self {
     case .iifname: meta(NFT_META_IIFNAME, slot)
     case .oifname: meta(NFT_META_OIFNAME, slot)
     case .l4proto: meta(NFT_META_L4PROTO, slot)
-    case .saddr(let family): payload(NFT_PAYLOAD_NETWORK_HEADER, family == .ipv4 ? 12 : 8, type.size, slot)
-    case .daddr(let family): payload(NFT_PAYLOAD_NETWORK_HEADER, family == .ipv4 ? 16 : 24, type.size, slot)
-    case .thDport: payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, type.size, slot)
+    case .saddr(let family): payload(NFT_PAYLOAD_NETWORK_HEADER, family == .ipv4 ? 12 : 8, length, slot)
+    case .daddr(let family): payload(NFT_PAYLOAD_NETWORK_HEADER, family == .ipv4 ? 16 : 24, length, slot)
+    case .thDport: payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, length, slot)
     }
   }
 }
@@ -140,25 +141,21 @@ private func compare(_ operation: nft_cmp_ops, _ bytes: [UInt8]) -> Expression {
     (NFTNL_EXPR_CMP_DATA, .bytes(bytes)))
 }
 
-/// Keeps the bits of `mask` in the first register.
-private func mask(_ mask: [UInt8]) -> Expression {
-  Expression(
-    "bitwise", (NFTNL_EXPR_BITWISE_SREG, register(0)), (NFTNL_EXPR_BITWISE_DREG, register(0)),
-    (NFTNL_EXPR_BITWISE_LEN, .number(UInt32(mask.count))), (NFTNL_EXPR_BITWISE_MASK, .bytes(mask)),
-    (NFTNL_EXPR_BITWISE_XOR, .bytes(mask.map { _ in 0 })))
-}
-
+/// Like nft(8), loads only the bytes the prefix fixes: the skeleton's prefixes end between two bytes.
 private func within(_ selector: Selector, _ prefix: IPPrefix) -> [Expression] {
-  let bits = zip(prefix.address.bytes, prefix.last.bytes).map { ~($0 ^ $1) }
-  let isWhole = prefix.length == prefix.address.family.bitWidth
-  return [selector.load(0)] + (isWhole ? [] : [mask(bits)]) + [compare(NFT_CMP_EQ, prefix.address.bytes)]
+  precondition(prefix.length % 8 == 0, "\(prefix) needs a bitwise expression")
+  let bytes = Array(prefix.address.bytes.prefix(prefix.length / 8))
+  return [selector.load(0, length: bytes.count), compare(NFT_CMP_EQ, bytes)]
 }
 
 private func conntrack(_ key: nft_ct_keys, anyOf bits: UInt32) -> [Expression] {
   [
     Expression("ct", (NFTNL_EXPR_CT_KEY, .number(key.rawValue)), (NFTNL_EXPR_CT_DREG, register(0))),
-    mask(native(bits)),
-    compare(NFT_CMP_NEQ, native(UInt32(0))),
+    Expression(
+      "bitwise", (NFTNL_EXPR_BITWISE_SREG, register(0)), (NFTNL_EXPR_BITWISE_DREG, register(0)),
+      (NFTNL_EXPR_BITWISE_LEN, .number(4)), (NFTNL_EXPR_BITWISE_MASK, .bytes(native(bits))),
+      (NFTNL_EXPR_BITWISE_XOR, .bytes(native(0)))),
+    compare(NFT_CMP_NEQ, native(0)),
   ]
 }
 

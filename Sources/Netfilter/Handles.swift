@@ -10,33 +10,33 @@ struct ChainHandle: ~Copyable {
   private let chain = allocated(nftnl_chain_alloc())
 
   init(_ definition: Chain) {
-    nftnl_chain_set_str(chain, UInt16(NFTNL_CHAIN_TABLE.rawValue), Skeleton.table)
-    nftnl_chain_set_str(chain, UInt16(NFTNL_CHAIN_NAME.rawValue), definition.name.rawValue)
-    nftnl_chain_set_u32(chain, UInt16(NFTNL_CHAIN_FAMILY.rawValue), UInt32(NFPROTO_INET))
+    nftnl_chain_set_str(chain, id(NFTNL_CHAIN_TABLE), Skeleton.table)
+    nftnl_chain_set_str(chain, id(NFTNL_CHAIN_NAME), definition.name.rawValue)
+    nftnl_chain_set_u32(chain, id(NFTNL_CHAIN_FAMILY), UInt32(NFPROTO_INET))
     guard let base = definition.base else { return }
-    nftnl_chain_set_str(chain, UInt16(NFTNL_CHAIN_TYPE.rawValue), base.kind.rawValue)
-    nftnl_chain_set_u32(chain, UInt16(NFTNL_CHAIN_HOOKNUM.rawValue), base.hook.number)
-    nftnl_chain_set_s32(chain, UInt16(NFTNL_CHAIN_PRIO.rawValue), base.priority)
-    nftnl_chain_set_u32(chain, UInt16(NFTNL_CHAIN_POLICY.rawValue), UInt32(NF_ACCEPT))
+    nftnl_chain_set_str(chain, id(NFTNL_CHAIN_TYPE), base.kind.rawValue)
+    nftnl_chain_set_u32(chain, id(NFTNL_CHAIN_HOOKNUM), base.hook.number)
+    nftnl_chain_set_s32(chain, id(NFTNL_CHAIN_PRIO), base.priority)
+    nftnl_chain_set_u32(chain, id(NFTNL_CHAIN_POLICY), UInt32(NF_ACCEPT))
   }
 
   /// `nil` when libnftnl does not understand the message.
   init?(_ message: Message) {
     let chain = chain
     guard message.withHeader({ nftnl_chain_nlmsg_parse($0, chain) }) == 0 else { return nil }
-    nftnl_chain_unset(chain, UInt16(NFTNL_CHAIN_HANDLE.rawValue))
-    nftnl_chain_set_u32(chain, UInt16(NFTNL_CHAIN_USE.rawValue), 0)
-    nftnl_chain_set_u64(chain, UInt16(NFTNL_CHAIN_PACKETS.rawValue), 0)
-    nftnl_chain_set_u64(chain, UInt16(NFTNL_CHAIN_BYTES.rawValue), 0)
+    nftnl_chain_unset(chain, id(NFTNL_CHAIN_HANDLE))
+    nftnl_chain_set_u32(chain, id(NFTNL_CHAIN_USE), 0)
+    nftnl_chain_set_u64(chain, id(NFTNL_CHAIN_PACKETS), 0)
+    nftnl_chain_set_u64(chain, id(NFTNL_CHAIN_BYTES), 0)
     // NFT_CHAIN_BASE says again that there is a hook, and not on every kernel.
-    if nftnl_chain_get_u32(chain, UInt16(NFTNL_CHAIN_FLAGS.rawValue)) == NFT_CHAIN_BASE.rawValue {
-      nftnl_chain_unset(chain, UInt16(NFTNL_CHAIN_FLAGS.rawValue))
+    if nftnl_chain_get_u32(chain, id(NFTNL_CHAIN_FLAGS)) == NFT_CHAIN_BASE.rawValue {
+      nftnl_chain_unset(chain, id(NFTNL_CHAIN_FLAGS))
     }
   }
 
   deinit { nftnl_chain_free(chain) }
 
-  var table: String { nftnl_chain_get_str(chain, UInt16(NFTNL_CHAIN_TABLE.rawValue)).map { String(cString: $0) } ?? "" }
+  var table: String { nftnl_chain_get_str(chain, id(NFTNL_CHAIN_TABLE)).map { String(cString: $0) } ?? "" }
   var description: String { text { nftnl_chain_snprintf($0, $1, chain, NFTNL_OUTPUT_DEFAULT.rawValue, 0) } }
   func write(_ header: UnsafeMutablePointer<nlmsghdr>) { nftnl_chain_nlmsg_build_payload(header, chain) }
 }
@@ -45,8 +45,8 @@ struct SetHandle: ~Copyable {
   private let set = allocated(nftnl_set_alloc())
 
   init(_ definition: SetDefinition) {
-    nftnl_set_set_str(set, UInt16(NFTNL_SET_TABLE.rawValue), Skeleton.table)
-    nftnl_set_set_str(set, UInt16(NFTNL_SET_NAME.rawValue), definition.name.rawValue)
+    nftnl_set_set_str(set, id(NFTNL_SET_TABLE), Skeleton.table)
+    nftnl_set_set_str(set, id(NFTNL_SET_NAME), definition.name.rawValue)
     number(NFTNL_SET_FAMILY, UInt32(NFPROTO_INET))
     number(NFTNL_SET_ID, definition.name.transactionID)
     number(NFTNL_SET_FLAGS, definition.flags)
@@ -62,7 +62,12 @@ struct SetHandle: ~Copyable {
     }
     if definition.isInterval {
       let lengths = definition.key.map { UInt8($0.size) }
-      nftnl_set_set_data(set, UInt16(NFTNL_SET_DESC_CONCAT.rawValue), lengths, UInt32(lengths.count))
+      nftnl_set_set_data(set, id(NFTNL_SET_DESC_CONCAT), lengths, UInt32(lengths.count))
+    }
+    if definition.key == [.ifname] {
+      // Without it nft(8) lists the names as "": it takes a key that is no concatenation for a big-endian number.
+      let byteOrder = hostByteOrderUserdata
+      nftnl_set_set_data(set, id(NFTNL_SET_USERDATA), byteOrder, UInt32(byteOrder.count))
     }
     if definition.hasCounter { nftnl_set_add_expr(set, made(Expression("counter"))) }
   }
@@ -71,15 +76,15 @@ struct SetHandle: ~Copyable {
     let set = set
     guard message.withHeader({ nftnl_set_nlmsg_parse($0, set) }) == 0 else { return nil }
     // For verdicts the kernel lists the size of its own struct.
-    if nftnl_set_get_u32(set, UInt16(NFTNL_SET_DATA_TYPE.rawValue)) == NFT_DATA_VERDICT.rawValue {
-      nftnl_set_unset(set, UInt16(NFTNL_SET_DATA_LEN.rawValue))
+    if nftnl_set_get_u32(set, id(NFTNL_SET_DATA_TYPE)) == NFT_DATA_VERDICT.rawValue {
+      nftnl_set_unset(set, id(NFTNL_SET_DATA_LEN))
     }
   }
 
   deinit { nftnl_set_free(set) }
 
   private func number(_ attribute: nftnl_set_attr, _ value: UInt32) {
-    nftnl_set_set_u32(set, UInt16(attribute.rawValue), value)
+    nftnl_set_set_u32(set, id(attribute), value)
   }
 
   /// libnftnl's own text leaves out types and lengths. A limit of elements or a timeout is not in the skeleton.
@@ -87,8 +92,8 @@ struct SetHandle: ~Copyable {
     let numbers = [
       NFTNL_SET_FLAGS, NFTNL_SET_KEY_TYPE, NFTNL_SET_KEY_LEN, NFTNL_SET_DATA_TYPE, NFTNL_SET_DATA_LEN,
       NFTNL_SET_DESC_SIZE, NFTNL_SET_TIMEOUT, NFTNL_SET_GC_INTERVAL, NFTNL_SET_POLICY, NFTNL_SET_OBJ_TYPE,
-    ].map { String(nftnl_set_get_u32(set, UInt16($0.rawValue))) }
-    let name = nftnl_set_get_str(set, UInt16(NFTNL_SET_NAME.rawValue)).map { String(cString: $0) } ?? ""
+    ].map { String(nftnl_set_get_u32(set, id($0))) }
+    let name = nftnl_set_get_str(set, id(NFTNL_SET_NAME)).map { String(cString: $0) } ?? ""
     var expressions: [String] = []
     _ = withUnsafeMutablePointer(to: &expressions) {
       nftnl_set_expr_foreach(
@@ -103,7 +108,7 @@ struct SetHandle: ~Copyable {
 
   private var fieldLengths: [UInt8] {
     var length: UInt32 = 0
-    guard let data = nftnl_set_get_data(set, UInt16(NFTNL_SET_DESC_CONCAT.rawValue), &length) else { return [] }
+    guard let data = nftnl_set_get_data(set, id(NFTNL_SET_DESC_CONCAT), &length) else { return [] }
     return Array(UnsafeRawBufferPointer(start: data, count: Int(length)))
   }
 
@@ -114,19 +119,19 @@ struct RuleHandle: ~Copyable {
   private let rule = allocated(nftnl_rule_alloc())
 
   init(_ definition: Rule, in chain: ChainName) {
-    nftnl_rule_set_str(rule, UInt16(NFTNL_RULE_TABLE.rawValue), Skeleton.table)
-    nftnl_rule_set_str(rule, UInt16(NFTNL_RULE_CHAIN.rawValue), chain.rawValue)
-    nftnl_rule_set_u32(rule, UInt16(NFTNL_RULE_FAMILY.rawValue), UInt32(NFPROTO_INET))
+    nftnl_rule_set_str(rule, id(NFTNL_RULE_TABLE), Skeleton.table)
+    nftnl_rule_set_str(rule, id(NFTNL_RULE_CHAIN), chain.rawValue)
+    nftnl_rule_set_u32(rule, id(NFTNL_RULE_FAMILY), UInt32(NFPROTO_INET))
     for expression in definition.expressions { nftnl_rule_add_expr(rule, made(expression)) }
     guard let comment = definition.comment.map(userdata(comment:)) else { return }
-    nftnl_rule_set_data(rule, UInt16(NFTNL_RULE_USERDATA.rawValue), comment, UInt32(comment.count))
+    nftnl_rule_set_data(rule, id(NFTNL_RULE_USERDATA), comment, UInt32(comment.count))
   }
 
   init?(_ message: Message) {
     let rule = rule
     guard message.withHeader({ nftnl_rule_nlmsg_parse($0, rule) }) == 0 else { return nil }
-    nftnl_rule_unset(rule, UInt16(NFTNL_RULE_HANDLE.rawValue))
-    nftnl_rule_unset(rule, UInt16(NFTNL_RULE_POSITION.rawValue))
+    nftnl_rule_unset(rule, id(NFTNL_RULE_HANDLE))
+    nftnl_rule_unset(rule, id(NFTNL_RULE_POSITION))
     _ = nftnl_expr_foreach(
       rule,
       { expression, _ in
@@ -140,10 +145,13 @@ struct RuleHandle: ~Copyable {
 
   deinit { nftnl_rule_free(rule) }
 
-  var chain: String { nftnl_rule_get_str(rule, UInt16(NFTNL_RULE_CHAIN.rawValue)).map { String(cString: $0) } ?? "" }
+  var chain: String { nftnl_rule_get_str(rule, id(NFTNL_RULE_CHAIN)).map { String(cString: $0) } ?? "" }
   var description: String { text { nftnl_rule_snprintf($0, $1, rule, NFTNL_OUTPUT_DEFAULT.rawValue, 0) } }
   func write(_ header: UnsafeMutablePointer<nlmsghdr>) { nftnl_rule_nlmsg_build_payload(header, rule) }
 }
+
+/// libnftnl takes its enum constants as uint16_t.
+private func id(_ attribute: some RawRepresentable<UInt32>) -> UInt16 { UInt16(attribute.rawValue) }
 
 /// malloc(3) fails only when the process is lost anyway.
 private func allocated(_ pointer: OpaquePointer?) -> OpaquePointer {

@@ -143,14 +143,12 @@ package final class KernelRuleset {
       ownerPortID: table.owner)
     guard installed.skeletonIsCurrent else { return installed }
     for definition in Skeleton.sets {
-      var isForeign = false
-      guard try socket.elements(of: definition, into: &installed.elements, isForeign: &isForeign) == .complete else {
-        return nil
-      }
-      if isForeign {
+      guard let read = try socket.elements(of: definition) else { return nil }
+      if read.hasForeign {
         (installed.elements, installed.skeletonIsCurrent) = ([], false)
         break
       }
+      installed.elements += read.elements
     }
     return installed
   }

@@ -31,20 +31,23 @@ struct Attributes: Sequence, IteratorProtocol {
 
   init(_ bytes: ArraySlice<UInt8>) { rest = bytes }
 
-  mutating func next() -> (type: Int, value: ArraySlice<UInt8>)? {
+  mutating func next() -> (type: UInt16, value: ArraySlice<UInt8>)? {
     guard rest.count >= 4 else { return nil }
     let length = Int(rest.native(UInt16.self, at: 0))
     guard length >= 4, length <= rest.count else { return nil }
     // The two high bits are NLA_F_NESTED and NLA_F_NET_BYTEORDER.
-    let type = Int(rest.native(UInt16.self, at: 2) & 0x3fff)
+    let type = rest.native(UInt16.self, at: 2) & 0x3fff
     let value = rest.prefix(length).dropFirst(4)
     rest = rest.dropFirst((length + 3) & ~3)
     return (type, value)
   }
 
   /// The value of the first attribute of this type.
-  subscript(type: Int) -> ArraySlice<UInt8>? { first { $0.type == type }?.value }
+  subscript(type: some RawRepresentable<UInt32>) -> ArraySlice<UInt8>? { first { type ~= $0.type }?.value }
 }
+
+/// Compares an attribute's type with a constant of a C enum.
+func ~= (constant: some RawRepresentable<UInt32>, type: UInt16) -> Bool { constant.rawValue == type }
 
 extension ArraySlice<UInt8> {
   /// A number in host byte order, `offset` bytes into the slice.
@@ -55,6 +58,6 @@ extension ArraySlice<UInt8> {
   /// The whole slice as a number in network byte order.
   var big: UInt64 { reduce(0) { $0 << 8 | UInt64($1) } }
 
-  /// Up to the first NUL.
-  var string: String { String(decoding: prefix { $0 != 0 }, as: UTF8.self) }
+  /// Up to the first NUL; `nil` when that is not UTF-8.
+  var string: String? { String(validating: prefix { $0 != 0 }, as: UTF8.self) }
 }

@@ -37,24 +37,28 @@ struct MessageWriter {
   }
 
   /// The payload that `body` appends must stay below 64 KiB.
-  mutating func attribute(_ type: Int, _ body: (inout Self) -> Void) {
-    let start = bytes.count
-    native(UInt16(0))
-    native(UInt16(type))
-    body(&self)
-    patch(UInt16(bytes.count - start), at: start)
-    pad(from: start)
+  mutating func attribute(_ type: some RawRepresentable<UInt32>, _ body: (inout Self) -> Void) {
+    attribute(UInt16(type.rawValue), body)
   }
 
-  mutating func nested(_ type: Int, _ body: (inout Self) -> Void) {
-    attribute(type | Self.nestedFlag, body)
+  mutating func nested(_ type: some RawRepresentable<UInt32>, _ body: (inout Self) -> Void) {
+    attribute(UInt16(type.rawValue) | UInt16(NLA_F_NESTED), body)
   }
 
-  mutating func string(_ type: Int, _ text: String) {
+  mutating func string(_ type: some RawRepresentable<UInt32>, _ text: String) {
     attribute(type) {
       $0.bytes.append(contentsOf: text.utf8)
       $0.bytes.append(0)
     }
+  }
+
+  private mutating func attribute(_ type: UInt16, _ body: (inout Self) -> Void) {
+    let start = bytes.count
+    native(UInt16(0))
+    native(type)
+    body(&self)
+    patch(UInt16(bytes.count - start), at: start)
+    while bytes.count & 3 != 0 { bytes.append(0) }
   }
 
   mutating func append(_ byte: UInt8) { bytes.append(byte) }
@@ -67,9 +71,6 @@ struct MessageWriter {
     }
   }
 
-  /// Zero bytes up to a multiple of 4, counted from `start`.
-  mutating func pad(from start: Int) { while (bytes.count - start) & 3 != 0 { bytes.append(0) } }
-
   private mutating func native(_ value: some FixedWidthInteger) {
     withUnsafeBytes(of: value) { bytes.append(contentsOf: $0) }
   }
@@ -77,7 +78,4 @@ struct MessageWriter {
   private mutating func patch(_ value: some FixedWidthInteger, at offset: Int) {
     withUnsafeBytes(of: value) { bytes.replaceSubrange(offset..<offset + $0.count, with: $0) }
   }
-
-  /// NLA_F_NESTED
-  private static let nestedFlag = 1 << 15
 }

@@ -124,7 +124,7 @@ extension NetlinkSocket.Answers {
         acknowledged.append(message.sequence)
       } else {
         let details = Attributes(payload.dropFirst(4 + Message.headerSize))
-        let offset = details[Int(NLMSGERR_ATTR_OFFS.rawValue)].flatMap {
+        let offset = details[NLMSGERR_ATTR_OFFS].flatMap {
           $0.count == 4 ? Int($0.native(UInt32.self, at: 0)) : nil
         }
         errors.append(.init(sequence: message.sequence, errno: number, offset: offset))

@@ -18,7 +18,7 @@ extension NetlinkSocket {
   mutating func generation() throws(KernelError) -> UInt32 {
     var generation: UInt32?
     _ = try ask(NFT_MSG_GETGEN, "read the generation of nf_tables") {
-      generation = $0.attributes[Int(NFTA_GEN_ID.rawValue)].map { UInt32($0.big) }
+      generation = $0.attributes[NFTA_GEN_ID].map { UInt32($0.big) }
     }
     guard let generation else { throw .system(operation: "read the generation of nf_tables", errno: EBADMSG) }
     return generation
@@ -28,7 +28,7 @@ extension NetlinkSocket {
   mutating func table() throws(KernelError) -> Table? {
     var table: Table?
     let answer = try ask(
-      NFT_MSG_GETTABLE, "read \(tableName)", { $0.string(Int(NFTA_TABLE_NAME.rawValue), Skeleton.table) }
+      NFT_MSG_GETTABLE, "read \(tableName)", { $0.string(NFTA_TABLE_NAME, Skeleton.table) }
     ) {
       table = Table($0.attributes)
     }
@@ -38,47 +38,49 @@ extension NetlinkSocket {
   /// Chains, sets and rules; `nil` when they changed meanwhile.
   mutating func skeleton(of table: Table) throws(KernelError) -> SkeletonState? {
     var state = SkeletonState(flags: table.flags, comment: table.comment, objectCount: table.use)
-    let questions = [
-      (NFT_MSG_GETCHAIN, Int(NFTA_CHAIN_TABLE.rawValue)), (NFT_MSG_GETSET, Int(NFTA_SET_TABLE.rawValue)),
-      (NFT_MSG_GETRULE, Int(NFTA_RULE_TABLE.rawValue)),
-    ]
-    for (type, attribute) in questions {
-      let answer = try ask(type, dump: true, "read \(tableName)", { $0.string(attribute, Skeleton.table) }) {
-        state.add($0)
-      }
-      guard answer == .complete else { return nil }
-    }
+    let operation = "read the rules of \(tableName)"
+    guard
+      try ask(
+        NFT_MSG_GETCHAIN, dump: true, operation, { $0.string(NFTA_CHAIN_TABLE, Skeleton.table) }, { state.add($0) })
+        == .complete,
+      try ask(NFT_MSG_GETSET, dump: true, operation, { $0.string(NFTA_SET_TABLE, Skeleton.table) }, { state.add($0) })
+        == .complete,
+      try ask(NFT_MSG_GETRULE, dump: true, operation, { $0.string(NFTA_RULE_TABLE, Skeleton.table) }, { state.add($0) })
+        == .complete
+    else { return nil }
     return state
   }
 
-  /// The elements of one set, or how the dump failed. `isForeign` is set when one is not of a kind we write.
-  mutating func elements(
-    of definition: SetDefinition, into elements: inout [Element], isForeign: inout Bool
-  ) throws(KernelError) -> Answer {
-    var (read, foreign): ([Element], Bool) = ([], false)
+  struct Elements {
+    var elements: [Element] = []
+    /// One of the set's elements is not of a kind we write.
+    var hasForeign = false
+  }
+
+  /// The elements of one set; `nil` when it changed meanwhile.
+  mutating func elements(of definition: SetDefinition) throws(KernelError) -> Elements? {
+    var result = Elements()
     let answer = try ask(
       NFT_MSG_GETSETELEM, dump: true, "read the elements of \(tableName) \(definition.name.rawValue)",
       { $0.elementSet(definition.name) }
     ) { message in
-      guard let list = message.attributes[Int(NFTA_SET_ELEM_LIST_ELEMENTS.rawValue)] else { return }
+      guard let list = message.attributes[NFTA_SET_ELEM_LIST_ELEMENTS] else { return }
       for (_, attributes) in Attributes(list) {
         if let element = Element(Attributes(attributes), of: definition) {
-          read.append(element)
+          result.elements.append(element)
         } else {
-          foreign = true
+          result.hasForeign = true
         }
       }
     }
-    elements += read
-    isForeign = isForeign || foreign
-    return answer
+    return answer == .complete ? result : nil
   }
 
   enum Answer { case complete, interrupted, absent }
 
   private mutating func ask(
     _ type: nf_tables_msg_types, dump: Bool = false, _ operation: String,
-    _ attributes: (inout MessageWriter) -> Void = { _ in }, receive: (Message) -> Void
+    _ attributes: (inout MessageWriter) -> Void = { _ in }, _ receive: (Message) -> Void
   ) throws(KernelError) -> Answer {
     let sequence = nextSequence
     var writer = MessageWriter()
@@ -109,10 +111,10 @@ extension NetlinkSocket.Table {
   fileprivate init(_ attributes: Attributes) {
     for (type, value) in attributes {
       switch type {
-      case Int(NFTA_TABLE_FLAGS.rawValue): flags = UInt32(value.big)
-      case Int(NFTA_TABLE_USE.rawValue): use = Int(value.big)
-      case Int(NFTA_TABLE_OWNER.rawValue): owner = UInt32(value.big)
-      case Int(NFTA_TABLE_USERDATA.rawValue): comment = userdataComment(value)
+      case NFTA_TABLE_FLAGS: flags = UInt32(value.big)
+      case NFTA_TABLE_USE: use = Int(value.big)
+      case NFTA_TABLE_OWNER: owner = UInt32(value.big)
+      case NFTA_TABLE_USERDATA: comment = userdataComment(value)
       default: break
       }
     }

@@ -8,12 +8,12 @@ func userdata(comment: String) -> [UInt8] {
   return [commentType, UInt8(text.count + 1)] + text + [0]
 }
 
-/// "" when there is none.
+/// "" when there is none, or none that is UTF-8.
 func userdataComment(_ userdata: ArraySlice<UInt8>) -> String {
   var rest = userdata
   while rest.count >= 2 {
     let (type, length) = (rest[rest.startIndex], Int(rest[rest.startIndex + 1]))
-    if type == commentType { return rest.dropFirst(2).prefix(length).string }
+    if type == commentType { return rest.dropFirst(2).prefix(length).string ?? "" }
     rest = rest.dropFirst(2 + length)
   }
   return ""
@@ -25,3 +25,6 @@ private func commentLength(_ text: String) -> Int {
   while end.samePosition(in: text) == nil { text.utf8.formIndex(before: &end) }
   return text.utf8.distance(from: text.startIndex, to: end)
 }
+
+/// NFTNL_UDATA_SET_KEYBYTEORDER: BYTEORDER_HOST_ENDIAN (nftables' include/datatype.h), a u32 in host byte order.
+let hostByteOrderUserdata: [UInt8] = [0, 4] + withUnsafeBytes(of: UInt32(1)) { Array($0) }

@@ -102,8 +102,8 @@ private struct PortChoice {
   var ephemeral: EphemeralPorts
   private(set) var warnings: [Warning] = []
   private var taken: [HostPort] = []
-  /// What this start has claimed already: by protocol, port and family, the addresses and their requests.
-  private var claims: [HostPort: [(address: IPAddress, request: Int?)]] = [:]
+  /// What this start has claimed already, by request.
+  private var claims = PortClaims<Int?>()
   /// The host ports that a container port had at an address until now, in the order they were chosen.
   private var previousPorts: [Wish: [UInt16]] = [:]
 
@@ -137,12 +137,16 @@ private struct PortChoice {
       if first.group.hostPorts == nil { ephemeral.last[transport] = port }
       return port
     }
-    let range = first.group.hostPorts ?? ephemeral.range
-    let what = first.group.hostPorts == nil ? "ephemeral ports (net.ipv4.ip_local_port_range)" : "host ports"
+    let (what, remedy) =
+      first.group.hostPorts.map { ("host ports \($0)", "free one or publish a larger range") }
+      ?? (
+        "ephemeral ports (net.ipv4.ip_local_port_range) \(ephemeral.range)",
+        "stop a container that has one, or widen the range"
+      )
     throw error(
       .portsExhausted, first.request,
-      "no port of the \(what) \(range) is free on \(Self.list(group.map(\.hostAddress))) for "
-        + "\(first.group.containerPort): free one or publish a larger range")
+      "no port of the \(what) is free on \(Self.list(group.map(\.hostAddress))) for \(first.group.containerPort): "
+        + remedy)
   }
 
   /// What the container has had and the demand may still take.
@@ -172,7 +176,7 @@ private struct PortChoice {
     }
     let (start, warningCount) = (taken.count, warnings.count)
     for demand in group {
-      let key = HostPort(demand.hostAddress, demand.group.containerPort.transport, port)
+      let key = demand.hostPort(port)
       let size = demand.request.map { container.publish[$0].containerPorts.count } ?? 1
       switch hostPorts.hold(key, size) {
       case .taken(let warning):
@@ -188,25 +192,21 @@ private struct PortChoice {
         throw RequestError(refusal.code, refusal.message, field: demand.request.map { "publish[\($0)]" })
       }
     }
-    for demand in group { claims[claimKey(port, demand), default: []].append((demand.hostAddress, demand.request)) }
+    for demand in group { claims.claim(demand.hostPort(port), for: demand.request) }
     return nil
   }
 
   private func ownConflict(_ port: UInt16, _ demand: Demand) -> RequestError? {
-    let key = HostPort(demand.hostAddress, demand.group.containerPort.transport, port)
-    if let claim = claims[claimKey(port, demand)]?.first(where: { $0.address.overlaps(demand.hostAddress) }) {
+    let key = demand.hostPort(port)
+    if let request = claims.owner(of: key) {
       return error(
         .portAlreadyAllocated, demand.request,
-        "host port \(key) is already taken by \(request(claim.request)) of this container: publish another port")
+        "host port \(key) is already taken by \(self.request(request)) of this container: publish another port")
     }
     guard let owner = hostPorts.owner(key) else { return nil }
     return error(
       .portAlreadyAllocated, demand.request,
       "host port \(key) is already allocated to container \(owner): stop it or publish another port")
-  }
-
-  private func claimKey(_ port: UInt16, _ demand: Demand) -> HostPort {
-    HostPort(.any(demand.hostAddress.family), demand.group.containerPort.transport, port)
   }
 
   private mutating func release(from start: Int) {

@@ -37,6 +37,8 @@ struct Demand: Hashable {
   var request: Int?
   var allowFrom: [IPPrefix]
 
+  func hostPort(_ port: UInt16) -> HostPort { HostPort(hostAddress, group.containerPort.transport, port) }
+
   func binding(hostPort: UInt16?) -> Binding {
     Binding(
       network: network, mode: mode, transport: group.containerPort.transport, hostAddress: hostAddress,

@@ -64,11 +64,6 @@ extension Binding {
     }
   }
 
-  /// What it occupies.
-  var keys: [HostPort] {
-    hostPorts.map { $0.ports.map { HostPort(hostAddress, transport, $0) } } ?? []
-  }
-
   var actual: [ActualBinding] {
     expanded.map {
       ActualBinding(
@@ -97,5 +92,31 @@ extension Endpoint {
     self.init(
       network: network.id, ipv4: network.has(.ipv4) ? "172.19.0.2" : nil,
       ipv6: network.has(.ipv6) ? "fdf8:b88e:bb5c:3483::2" : nil, gatewayPriority: priority)
+  }
+}
+
+/// A start under test, with what it needs.
+final class Start {
+  var container: Container
+  var networks: [ResolvedNetwork]
+  var ephemeral = EphemeralPorts()
+
+  init(_ networks: [(Network, priority: Int)], _ publish: [PublishRequest]) throws {
+    self.networks = try networks.map { try ResolvedNetwork($0.0) }
+    container = Container(
+      source: "default", id: "web", name: "web", endpoints: networks.map { Endpoint($0.0, priority: $0.priority) },
+      publish: publish)
+  }
+
+  convenience init(_ network: Network, _ publish: [PublishRequest]) throws { try self.init([(network, 0)], publish) }
+
+  func resolve(previous: [Binding] = [], with ports: HostPorts) throws(RequestError) -> Resolution {
+    try PortMaps.resolve(container, on: networks, previous: previous, ephemeral: &ephemeral, hostPorts: ports)
+  }
+
+  func resolve(
+    previous: [Binding] = [], on host: HostModel = HostModel()
+  ) throws(RequestError) -> Resolution {
+    try resolve(previous: previous, with: host.hostPorts)
   }
 }

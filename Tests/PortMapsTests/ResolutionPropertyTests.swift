@@ -12,8 +12,8 @@ import Testing
     var ephemeral = world.ephemeral
     do throws(RequestError) {
       let resolution = try resolve(world, on: host, &ephemeral)
-      #expect(Set(resolution.bindings.flatMap(\.keys)) == Set(host.held))
-      #expect(resolution.bindings.flatMap(\.keys).count == host.held.count)
+      #expect(Set(resolution.bindings.flatMap(\.allHostPorts)) == Set(host.held))
+      #expect(resolution.bindings.flatMap(\.allHostPorts).count == host.held.count)
     } catch {
       #expect(host.held == [])
       #expect(ephemeral == world.ephemeral)
@@ -26,7 +26,7 @@ import Testing
   func noHostPortHasTwoOwners(seed: UInt64) throws {
     let world = try World(seed: seed)
     guard case .success(let resolution) = outcome(world) else { return }
-    let keys = resolution.bindings.flatMap(\.keys)
+    let keys = resolution.bindings.flatMap(\.allHostPorts)
     for (index, key) in keys.enumerated() {
       #expect(!(world.containers + world.programs).contains { $0.occupies(key) }, "\(key)")
       for other in keys.dropFirst(index + 1) where key.transport == other.transport && key.port == other.port {

@@ -36,7 +36,7 @@ extension BindingCase {
       gives: ["53/tcp -> 0.0.0.0:53", "53/udp -> 0.0.0.0:53", "53/sctp -> 0.0.0.0:53"]),
     .init(
       "an exact port of the ephemeral range", ["0.0.0.0::80", "0.0.0.0:32768:81"],
-      gives: ["80/tcp -> 0.0.0.0:32769", "81/tcp -> 0.0.0.0:32768"]),
+      gives: ["80/tcp -> 0.0.0.0:a", "81/tcp -> 0.0.0.0:32768"]),
     .init(
       "another container has one address", ["8080:80"], containers: ["tcp 192.0.2.10:8080"],
       hostAddresses: ["192.0.2.10/24"], fails: "port-already-allocated"),

@@ -10,6 +10,7 @@ package final class NetworkNamespace: Sendable {
 
   package struct Failure: Error, CustomStringConvertible {
     package var description: String
+    package init(description: String) { self.description = description }
   }
 
   package init() throws {

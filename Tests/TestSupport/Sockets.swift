@@ -62,11 +62,8 @@ package func withSocketAddress<R>(
 }
 
 private func ipAddress(_ storage: sockaddr_storage) -> IPAddress? {
-  var storage = storage
-  return withUnsafeBytes(of: &storage) { raw in
-    CInt(storage.ss_family) == AF_INET
-      ? IPAddress(bytes: Array(raw[4..<8])) : IPAddress(bytes: Array(raw[8..<24]))
-  }
+  let isIPv4 = CInt(storage.ss_family) == AF_INET
+  return withUnsafeBytes(of: storage) { raw in IPAddress(bytes: Array(isIPv4 ? raw[4..<8] : raw[8..<24])) }
 }
 
 /// Answers on one port, TCP and UDP, IPv4 and IPv6, with `NAME saw PEER: PAYLOAD`, until it is released.

@@ -1,0 +1,60 @@
+import PortMaps
+import TestSupport
+import Testing
+
+@Suite struct DifferenceTests {
+  private static func web(_ port: UInt16, to target: UInt16 = 80, comment: String = "web") -> Element {
+    Element(.any4, .port(.tcp, port), .destination("172.18.0.2", target), comment: comment)
+  }
+  private static let bridge = Element(.bridges, .interface("br-web"))
+
+  @Test(
+    arguments: [
+      ("nothing", [], [], RulesetChange()),
+      ("identical", [web(1), bridge], [bridge, web(1)], RulesetChange()),
+      ("add", [web(1)], [web(3), web(1), web(2)], RulesetChange(additions: [web(3), web(2)])),
+      ("remove", [web(1), bridge], [bridge], RulesetChange(removals: [web(1)])),
+      ("retarget", [web(1)], [web(1, to: 81)], RulesetChange(removals: [web(1)], additions: [web(1, to: 81)])),
+      (
+        "another comment", [web(1)], [web(1, comment: "api")],
+        RulesetChange(removals: [web(1)], additions: [web(1, comment: "api")])
+      ),
+      ("an element twice in have", [web(1), web(1)], [web(1)], RulesetChange()),
+      ("an element twice in have, unwanted", [web(1), web(1)], [], RulesetChange(removals: [web(1)])),
+      ("an element twice in want", [], [web(1), web(1)], RulesetChange(additions: [web(1)])),
+      (
+        "the same key in another set", [Element(.bridges, .interface("a"))], [Element(.direct, .interface("a"))],
+        RulesetChange(
+          removals: [Element(.bridges, .interface("a"))], additions: [Element(.direct, .interface("a"))])
+      ),
+    ] as [(String, [Element], [Element], RulesetChange)])
+  func changes(_ name: String, _ have: [Element], _ want: [Element], _ change: RulesetChange) {
+    #expect(difference(from: have, to: want) == change)
+    #expect(change.isEmpty == (Set(have) == Set(want)))
+  }
+
+  /// Applies a change as the kernel does: a removal needs the element, an addition needs the key to be free.
+  private func apply(_ change: RulesetChange, to elements: [Element]) throws -> Set<Element> {
+    var table = Dictionary(uniqueKeysWithValues: elements.map { ($0.identity, $0) })
+    for element in change.removals {
+      #expect(table.removeValue(forKey: element.identity) == element, "ENOENT \(element)")
+    }
+    for element in change.additions {
+      #expect(table.updateValue(element, forKey: element.identity) == nil, "EEXIST \(element)")
+    }
+    return Set(table.values)
+  }
+
+  @Test(arguments: seeds(300))
+  func theChangeLeadsToWhatIsWanted(seed: UInt64) throws {
+    var random = SeededGenerator(seed: seed)
+    let elements = { (random: inout SeededGenerator) in
+      (1...12 as ClosedRange<UInt16>).filter { _ in random.oneIn(2) }.map {
+        Self.web($0, to: random.pick([80, 81]), comment: random.pick(["web", "api"]))
+      }.shuffled(using: &random)
+    }
+    let (have, want) = (elements(&random), elements(&random))
+    #expect(try apply(difference(from: have, to: want), to: have) == Set(want))
+    #expect(difference(from: want, to: want).isEmpty)
+  }
+}
