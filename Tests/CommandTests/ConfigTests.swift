@@ -1,0 +1,43 @@
+import TestSupport
+import Testing
+
+@testable import pmagent
+
+@Suite struct ConfigTests {
+  private func check(_ text: String?) throws -> (outcome: Outcome, path: String) {
+    let directory = try TemporaryDirectory()
+    let path = directory.path + "/pmagent.toml"
+    if let text { try write(text, to: path) }
+    return (try pmagent(["config", "check", path]), path)
+  }
+
+  @Test func usable() throws {
+    let (outcome, path) = try check("hold_ports = \"all\"\n")
+    #expect(outcome == Outcome(status: .ok, output: "\(path): ok\n", errors: ""))
+  }
+
+  @Test(arguments: ["hold_ports = \"some\"\n", "unknown = 1\n", "=", nil])
+  func notUsable(_ text: String?) throws {
+    let (outcome, path) = try check(text)
+    #expect(outcome.status == .failed)
+    #expect(outcome.output == "")
+    #expect(outcome.errors.hasPrefix("pmagent: \(path): "))
+  }
+
+  @Test func optionsWinOverTheFile() throws {
+    let directory = try TemporaryDirectory()
+    try write("socket = \"/file.sock\"\ndatabase = \"/file.db\"\n", to: directory.path + "/pmagent.toml")
+    let file = ["--config", directory.path + "/pmagent.toml"]
+    let fromFile = try PMAgent.Run.parse(file).configuration()
+    #expect((fromFile.socket, fromFile.database, fromFile.ip) == ("/file.sock", "/file.db", nil))
+    let options = try PMAgent.Run.parse(
+      file + ["--socket", "/o.sock", "--database", "/o.db", "--ip", "192.0.2.1"]
+    ).configuration()
+    #expect((options.socket, options.database, options.ip) == ("/o.sock", "/o.db", "192.0.2.1"))
+  }
+
+  @Test func whatRunRefuses() throws {
+    #expect(try pmagent(["run", "--ip", "localhost"]).status == .usage)
+    #expect(try pmagent(["run", "--log-level", "loud"]).status == .usage)
+  }
+}
