@@ -164,4 +164,13 @@ struct RecordTests {
     #expect(error.reason == .corrupt)
     #expect(error.message == #"column ipv4 holds "1.2.3""#)
   }
+
+  @Test func rowsThatLostTheirContainerHideNoOther() throws {
+    try store.record(mynet)
+    for n in 1...3 { _ = try store.record(simpleRecord(n)) }
+    try store.sql("PRAGMA foreign_keys = OFF; DELETE FROM container WHERE row = 2; PRAGMA foreign_keys = ON")
+    var listed: [ContainerRecord] = []
+    try store.forEachContainer { listed.append($0) }
+    #expect(try listed == [simpleRecord(1, row: 1), simpleRecord(3, row: 3)])
+  }
 }
