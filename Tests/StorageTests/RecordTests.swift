@@ -111,7 +111,7 @@ struct RecordTests {
   @Test(arguments: [
     Reference("exact id", "abc", ["abc"]),
     Reference("exact id wins over a name", "abcd", ["abcd"]),
-    Reference("exact name", "web", ["f00"]),
+    Reference("exact name wins over a longer one", "web", ["f00"]),
     Reference("one name, two containers", "db", ["abcd", "abd"]),
     Reference("prefix of an id", "f0", ["f00"]),
     Reference("prefix of several ids and a name", "ab", ["abc", "abcd", "abd", "e11"]),
@@ -121,7 +121,9 @@ struct RecordTests {
     Reference("empty", "", []),
   ])
   func containersAreFoundByReference(_ reference: Reference) throws {
-    for (id, name) in [("abc", "first"), ("abcd", "db"), ("abd", "db"), ("f00", "web"), ("e11", "abcdéf")] {
+    for (id, name) in [
+      ("abc", "first"), ("abcd", "db"), ("abd", "db"), ("f00", "web"), ("e11", "abcdéf"), ("e12", "webber"),
+    ] {
       _ = try store.record(
         ContainerRecord(container: Container(source: "default", id: id, name: name, endpoints: [])))
     }
