@@ -67,7 +67,8 @@ let package = Package(
       dependencies: ["CLinux", "PortMaps", .product(name: "Subprocess", package: "swift-subprocess")],
       path: "Tests/TestSupport", swiftSettings: settings),
     .testTarget(
-      name: "NetfilterTests", dependencies: ["Netfilter", "PortMaps", "TestSupport"], exclude: ["Goldens"],
+      name: "NetfilterTests", dependencies: ["Netfilter", "CNetfilter", "PortMaps", "TestSupport"],
+      exclude: ["Goldens"],
       swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]

@@ -209,6 +209,11 @@ extension MessageWriter {
   }
 }
 
+extension SetName {
+  /// NFTA_SET_ID, unique within a transaction. Mandatory, though everything else refers to the set by its name.
+  fileprivate var transactionID: UInt32 { UInt32(SetName.allCases.firstIndex(of: self) ?? 0) + 1 }
+}
+
 extension SetDefinition {
   /// `enum nft_set_flags`. nf_tables wants CONCAT for ranges in a concatenation, not for exact keys.
   fileprivate var flags: UInt32 {
