@@ -72,7 +72,8 @@ let package = Package(
       dependencies: ["PortMaps", "TestSupport", .product(name: "Subprocess", package: "swift-subprocess")],
       swiftSettings: settings),
     .testTarget(
-      name: "NetfilterTests", dependencies: ["Netfilter", "PortMaps", "TestSupport"], swiftSettings: settings),
+      name: "NetfilterTests", dependencies: ["Netfilter", "CNetfilter", "PortMaps", "TestSupport"],
+      swiftSettings: settings),
     .testTarget(
       name: "FeedTests",
       dependencies: [
@@ -85,16 +86,6 @@ let package = Package(
       dependencies: [
         "Storage", "PortMaps", "Migrations", .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "GRDBSQLite", package: "GRDB.swift"),
-      ], swiftSettings: settings),
-    .testTarget(
-      name: "CommandTests",
-      dependencies: [
-        "pmagent", "Agent", "Feed", "Netfilter", "PortMaps", "Storage", "TestSupport",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Logging", package: "swift-log"),
-        .product(name: "NIOCore", package: "swift-nio"),
-        .product(name: "NIOPosix", package: "swift-nio"),
-        .product(name: "Subprocess", package: "swift-subprocess"),
       ], swiftSettings: settings),
     // The built program in namespaces: socket, database, kernel and packets.
     .testTarget(

@@ -5,7 +5,7 @@
 -- Counts committed changes. One row.
 CREATE TABLE revision (
   one INTEGER PRIMARY KEY CHECK (one = 1),
-  value INTEGER NOT NULL CHECK (value >= 0)
+  value INTEGER NOT NULL
 ) STRICT;
 INSERT INTO revision VALUES (1, 0);
 

@@ -67,6 +67,7 @@ private final class Core {
   private let socket: String
   private var server: FeedServer?
   private var retry: Scheduled<Void>?
+  private var hostEvents: EventLoopFuture<any Channel>?
 
   init(_ configuration: Configuration, loop: any EventLoop, log: Logger) throws {
     (self.loop, self.log, socket) = (loop, log, configuration.socket)
@@ -88,7 +89,13 @@ private final class Core {
     self.server = server
     retryIfWaiting()
     do {
-      return server.serve(try ListeningSocket.listen(at: socket))
+      let listener = try ListeningSocket.listen(at: socket)
+      let watching = try HostEvents.watch(on: loop) { [unowned self] event in
+        mapper.hostChanged(event)
+        retryIfWaiting()
+      }
+      hostEvents = watching
+      return server.serve(listener).and(watching).map { _ in }
     } catch {
       return loop.makeFailedFuture(error)
     }
@@ -124,6 +131,7 @@ private final class Core {
 
   func stop() {
     retry?.cancel()
+    hostEvents?.whenSuccess { $0.close(promise: nil) }
     server?.close()
     server = nil
   }

@@ -261,7 +261,8 @@ extension PortMapper {
         return Self.name(ofRow: row, port, in: store)
       },
       hold: { port, size in
-        if policy == .none || held.isTaken(port) { return .taken(nil) }
+        if policy == .none { return .taken(held.warning(ifNotLocal: port)) }
+        if held.isTaken(port) { return .taken(held.waiting[port]?.warning) }
         let outcome = held.hold(port, keeping: policy.holds(rangeOf: size))
         if held.isTaken(port) { journal.held.append(port) }
         return outcome

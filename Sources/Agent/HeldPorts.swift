@@ -36,10 +36,12 @@ final class HeldPorts {
     var reason: Reason
     var message: String
     var code: String { reason.rawValue }
+    var warning: Warning { Warning(reason == .addressNotLocal ? .addressNotLocal : .portNotHeld, message) }
   }
 
   private var sockets: [HostPort: CInt] = [:]
   private(set) var waiting: [HostPort: Waiting] = [:]
+  private(set) var localAddresses: Set<IPAddress> = []
 
   var count: Int { sockets.count }
   /// Held, or to be held as soon as that is possible.
@@ -79,6 +81,31 @@ final class HeldPorts {
     }
   }
 
+  /// The host's addresses are these now: ports on an address that has gone wait for it. Returns whether they changed.
+  func addressesChanged(to addresses: Set<IPAddress>) -> Bool {
+    let gone = localAddresses.subtracting(addresses)
+    defer { localAddresses = addresses }
+    if !gone.isEmpty {
+      for (port, socket) in sockets where gone.contains(port.address) {
+        close(socket)
+        sockets[port] = nil
+        waiting[port] = Waiting(reason: .addressNotLocal, message: Self.notLocal(port).message)
+      }
+    }
+    return addresses != localAddresses
+  }
+
+  /// The warning for a port on an address this host does not have, where the port is not held.
+  func warning(ifNotLocal port: HostPort) -> Warning? {
+    port.address.isAny || port.address.isLoopback || localAddresses.contains(port.address) ? nil : Self.notLocal(port)
+  }
+
+  private static func notLocal(_ port: HostPort) -> Warning {
+    Warning(
+      .addressNotLocal,
+      "host port \(port): \(port.address) is not an address of this host; the mapping waits until it is")
+  }
+
   /// Tries again for every port that waits; returns those whose state changed.
   func retryWaiting() -> [HostPort] {
     let before = waiting
@@ -87,12 +114,15 @@ final class HeldPorts {
   }
 
   func state(of binding: Binding) -> Mapping.State {
-    if waiting.isEmpty { return .live }
-    for port in binding.allHostPorts {
-      guard let waiting = waiting[port] else { continue }
-      return waiting.reason == .addressNotLocal
-        ? .pending(reason: waiting.message) : .degraded(reason: waiting.message)
+    guard let first = binding.allHostPorts.first else { return .live }
+    if !waiting.isEmpty {
+      for port in binding.allHostPorts {
+        guard let waiting = waiting[port] else { continue }
+        return waiting.reason == .addressNotLocal
+          ? .pending(reason: waiting.message) : .degraded(reason: waiting.message)
+      }
     }
+    if sockets[first] == nil, let warning = warning(ifNotLocal: first) { return .pending(reason: warning.message) }
     return .live
   }
 
@@ -104,11 +134,7 @@ final class HeldPorts {
   private static func outcome(of code: CInt, _ port: HostPort) -> HoldOutcome {
     switch code {
     case EADDRINUSE: .inUse(by: PortHolder.description(of: port))
-    case EADDRNOTAVAIL, EINVAL:
-      .taken(
-        Warning(
-          .addressNotLocal,
-          "host port \(port): \(port.address) is not an address of this host; the mapping waits until it is"))
+    case EADDRNOTAVAIL, EINVAL: .taken(notLocal(port))
     // The kernel has no such protocol or family, so no program can hold the port either.
     case EPROTONOSUPPORT, ESOCKTNOSUPPORT, EAFNOSUPPORT: .taken(nil)
     default:

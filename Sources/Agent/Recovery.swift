@@ -13,6 +13,7 @@ extension PortMapper {
     let store = try Store.open(at: configuration.database, access: .readWrite)
     let kernel = configuration.firewall ? try KernelRuleset.open() : nil
     let mapper = PortMapper(store: store, kernel: kernel, configuration: configuration, log: log)
+    _ = mapper.held.addressesChanged(to: try localAddresses())
     try mapper.load()
     // The guard chain first: `route_localnet` is only set when it is in place.
     try mapper.convergeEverything()
@@ -47,6 +48,26 @@ extension PortMapper {
     configuration = new
     for network in resolved { networks.set(network, id: network.network.id) }
     try convergeEverything()
+  }
+
+  func hostChanged(_ event: HostEvent) {
+    switch event {
+    case .link(let name):
+      for network in networks.all where network.network.bridge == name { host.prepare(network) }
+    case .addressAdded(let address): addressesChanged(to: held.localAddresses.union([address]))
+    case .addressRemoved, .unknown:
+      do {
+        // Another interface may have the address too.
+        addressesChanged(to: try localAddresses())
+      } catch {
+        log.error("could not read the host's addresses", metadata: ["error": "\(error)"])
+      }
+      if event == .unknown { for network in networks.all { host.prepare(network) } }
+    }
+  }
+
+  private func addressesChanged(to addresses: Set<IPAddress>) {
+    if held.addressesChanged(to: addresses) { retryWaiting() }
   }
 
   /// Tries again for the ports that wait, and tells watchers of those that need not any more.

@@ -43,13 +43,7 @@ struct Scope {
 
 extension ContainerRecord {
   var key: Scope.Key { Scope.Key(source: container.source, id: container.id) }
-  var elements: [Element] { bindings.flatMap { $0.elements(name: container.name) } }
+  var elements: [Element] { bindings.elements(name: container.name) }
   /// The host ports of all bindings, one by one.
   var hostPorts: some Sequence<HostPort> { bindings.lazy.flatMap(\.allHostPorts) }
-}
-
-extension Binding {
-  var allHostPorts: [HostPort] {
-    hostPorts.map { $0.ports.map { HostPort(hostAddress, transport, $0) } } ?? []
-  }
 }

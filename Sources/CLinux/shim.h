@@ -18,3 +18,6 @@ static inline int clinux_drop_everything(int socket) {
   struct sock_fprog program = {.len = 1, .filter = &code};
   return setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
+
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>

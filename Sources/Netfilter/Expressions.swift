@@ -160,11 +160,10 @@ private func conntrack(_ key: nft_ct_keys, anyOf bits: UInt32) -> [Expression] {
 }
 
 /// The flags are stated although they are 0: the kernel lists them, and what it lists is compared with this.
-/// The id is how a lookup finds a set that is born in the same transaction.
 private func find(_ set: SetName, into destination: Expression.Value? = nil) -> Expression {
   var expression = Expression(
     "lookup", (NFTNL_EXPR_LOOKUP_SREG, register(0)), (NFTNL_EXPR_LOOKUP_SET, .string(set.rawValue)),
-    (NFTNL_EXPR_LOOKUP_SET_ID, .number(set.transactionID)), (NFTNL_EXPR_LOOKUP_FLAGS, .number(0)))
+    (NFTNL_EXPR_LOOKUP_FLAGS, .number(0)))
   if let destination { expression.attributes.append((NFTNL_EXPR_LOOKUP_DREG, destination)) }
   return expression
 }
@@ -192,11 +191,6 @@ private func immediate(_ verdict: Verdict) -> Expression {
     (NFTNL_EXPR_IMM_VERDICT, .number(UInt32(bitPattern: verdict.code))))
   if let chain = verdict.chain { expression.attributes.append((NFTNL_EXPR_IMM_CHAIN, .string(chain.rawValue))) }
   return expression
-}
-
-extension SetName {
-  /// NFTA_SET_ID: unique within a transaction.
-  var transactionID: UInt32 { UInt32(SetName.allCases.firstIndex(of: self).map { $0 + 1 } ?? 0) }
 }
 
 private let nfprotoIPv4 = UInt8(NFPROTO_IPV4)

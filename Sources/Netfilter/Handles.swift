@@ -91,7 +91,7 @@ struct SetHandle: ~Copyable {
   var description: String {
     let numbers = [
       NFTNL_SET_FLAGS, NFTNL_SET_KEY_TYPE, NFTNL_SET_KEY_LEN, NFTNL_SET_DATA_TYPE, NFTNL_SET_DATA_LEN,
-      NFTNL_SET_DESC_SIZE, NFTNL_SET_TIMEOUT, NFTNL_SET_GC_INTERVAL, NFTNL_SET_POLICY, NFTNL_SET_OBJ_TYPE,
+      NFTNL_SET_DESC_SIZE, NFTNL_SET_GC_INTERVAL, NFTNL_SET_POLICY, NFTNL_SET_OBJ_TYPE,
     ].map { String(nftnl_set_get_u32(set, id($0))) }
     let name = nftnl_set_get_str(set, id(NFTNL_SET_NAME)).map { String(cString: $0) } ?? ""
     var expressions: [String] = []
@@ -103,7 +103,9 @@ struct SetHandle: ~Copyable {
           return 0
         }, $0)
     }
-    return "\(name) \(numbers.joined(separator: " ")) \(fieldLengths) \(expressions)"
+    // The one attribute of 8 bytes: libnftnl aborts when asked for another length than it has.
+    let timeout = nftnl_set_get_u64(set, id(NFTNL_SET_TIMEOUT))
+    return "\(name) \(numbers.joined(separator: " ")) \(timeout) \(fieldLengths) \(expressions)"
   }
 
   private var fieldLengths: [UInt8] {
@@ -205,6 +207,11 @@ extension MessageWriter {
       append(UnsafeRawBufferPointer(start: header, count: Int(header.pointee.nlmsg_len)))
     }
   }
+}
+
+extension SetName {
+  /// NFTA_SET_ID, unique within a transaction. Mandatory, though everything else refers to the set by its name.
+  fileprivate var transactionID: UInt32 { UInt32(SetName.allCases.firstIndex(of: self) ?? 0) + 1 }
 }
 
 extension SetDefinition {

@@ -8,7 +8,7 @@ import Glibc
 struct NetlinkSocket: ~Copyable {
   private let socket: OpaquePointer
   private var buffer: [UInt8]
-  /// The sequence number that the next message may have: no earlier one of this socket had it or a higher one.
+  /// The sequence number that the next exchange begins with, so that it does not take answers to an earlier one for its own.
   private(set) var nextSequence: UInt32 = 1
   /// The kernel's choice, not our process id.
   let portID: UInt32
@@ -79,7 +79,8 @@ struct NetlinkSocket: ~Copyable {
   mutating func exchange(
     _ bytes: [UInt8], sequences: ClosedRange<UInt32>, receive: (Message) -> Void = { _ in }
   ) throws(KernelError) -> Answers {
-    nextSequence = sequences.upperBound &+ 1
+    // Starting over is safe: nothing is outstanding between two exchanges.
+    nextSequence = sequences.upperBound < 1 << 31 ? sequences.upperBound + 1 : 1
     var sent: Int
     repeat { sent = mnl_socket_sendto(socket, bytes, bytes.count) } while sent < 0 && errno == EINTR
     guard sent == bytes.count else {

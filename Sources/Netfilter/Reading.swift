@@ -28,10 +28,8 @@ extension NetlinkSocket {
   mutating func table() throws(KernelError) -> Table? {
     var table: Table?
     let answer = try ask(
-      NFT_MSG_GETTABLE, "read \(tableName)", { $0.string(NFTA_TABLE_NAME, Skeleton.table) }
-    ) {
-      table = Table($0.attributes)
-    }
+      NFT_MSG_GETTABLE, "read \(tableName)", { $0.string(NFTA_TABLE_NAME, Skeleton.table) },
+      { table = Table($0.attributes) })
     return answer == .absent ? nil : table
   }
 
@@ -62,17 +60,17 @@ extension NetlinkSocket {
     var result = Elements()
     let answer = try ask(
       NFT_MSG_GETSETELEM, dump: true, "read the elements of \(tableName) \(definition.name.rawValue)",
-      { $0.elementSet(definition.name) }
-    ) { message in
-      guard let list = message.attributes[NFTA_SET_ELEM_LIST_ELEMENTS] else { return }
-      for (_, attributes) in Attributes(list) {
-        if let element = Element(Attributes(attributes), of: definition) {
-          result.elements.append(element)
-        } else {
-          result.hasForeign = true
+      { $0.elementSet(definition.name) },
+      { message in
+        guard let list = message.attributes[NFTA_SET_ELEM_LIST_ELEMENTS] else { return }
+        for (_, attributes) in Attributes(list) {
+          if let element = Element(Attributes(attributes), of: definition) {
+            result.elements.append(element)
+          } else {
+            result.hasForeign = true
+          }
         }
-      }
-    }
+      })
     return answer == .complete ? result : nil
   }
 

@@ -83,7 +83,8 @@ final class FileLock {
   init(for file: StoreFile) throws(StoreError) {
     let operation = "lock database"
     let lock = StoreFile(path: file.path + ".lock")
-    descriptor = open(lock.path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o600)
+    // Not the property yet: an initializer that throws after the last one is set runs `deinit`, which closes as well.
+    let descriptor = open(lock.path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else { throw lock.failure(operation) }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
       defer { close(descriptor) }
@@ -96,6 +97,7 @@ final class FileLock {
       defer { close(descriptor) }
       throw lock.failure(operation)
     }
+    self.descriptor = descriptor
   }
 
   deinit { close(descriptor) }

@@ -36,7 +36,9 @@ private let webFields =
 private let listing = PortListing(rows: [
   .init(
     port: ContainerPort(80, .tcp),
-    bindings: [.init(address: address("0.0.0.0"), hostPort: UInt16(8080)), .init(address: address("::"), hostPort: nil)]),
+    bindings: [
+      .init(address: address("0.0.0.0"), hostPort: UInt16(8080)), .init(address: address("::"), hostPort: nil),
+    ]),
   .init(port: ContainerPort(9000, .tcp), bindings: nil),
   .init(port: ContainerPort(53, .udp), bindings: []),
 ])

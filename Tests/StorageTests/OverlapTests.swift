@@ -123,6 +123,23 @@ struct OverlapTests {
     }
   }
 
+  /// Around the limits of the reach classes, where a range is found from its last port only.
+  @Test(arguments: [1, 2, 15, 16, 17, 255, 256, 257, 4095, 4096, 4097, 65534], ["0.0.0.0", "127.0.0.1", "::", "::1"])
+  func theLastPortOfARangeIsTakenAndTheNextIsFree(_ size: Int, _ address: String) throws {
+    func key(_ first: Int, _ last: Int) -> Key {
+      Key(transport: .tcp, address: IPAddress(address), ports: PortRange(UInt16(first), UInt16(last)))
+    }
+    _ = try store.record(record(0, key(1, size)))
+    #expect(thrown { _ = try store.record(record(1, key(size, size))) }?.message == "host port already allocated")
+    #expect(try store.owner(of: HostPort(IPAddress(address), .tcp, UInt16(size)))?.id == "c0")
+    #expect(try store.owner(of: HostPort(IPAddress(address), .tcp, UInt16(size + 1))) == nil)
+    _ = try store.record(record(2, key(size + 1, size + 1)))
+    let inside = IPAddress(address).family == .ipv4 ? "172.18.0.2" : "2001:db8::2"
+    let shared = try store.sharesContainerPort(
+      address: IPAddress(inside), transport: .tcp, ports: PortRange(UInt16(size)), otherThan: 2)
+    #expect(shared.contains(PortRange(UInt16(size))))
+  }
+
   @Test func routedBindingsNeverConflict() throws {
     for n in 1...2 {
       var record = try simpleRecord(n)

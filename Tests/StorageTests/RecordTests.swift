@@ -111,7 +111,7 @@ struct RecordTests {
   @Test(arguments: [
     Reference("exact id", "abc", ["abc"]),
     Reference("exact id wins over a name", "abcd", ["abcd"]),
-    Reference("exact name", "web", ["f00"]),
+    Reference("exact name wins over a longer one", "web", ["f00"]),
     Reference("one name, two containers", "db", ["abcd", "abd"]),
     Reference("prefix of an id", "f0", ["f00"]),
     Reference("prefix of several ids and a name", "ab", ["abc", "abcd", "abd", "e11"]),
@@ -121,7 +121,9 @@ struct RecordTests {
     Reference("empty", "", []),
   ])
   func containersAreFoundByReference(_ reference: Reference) throws {
-    for (id, name) in [("abc", "first"), ("abcd", "db"), ("abd", "db"), ("f00", "web"), ("e11", "abcdéf")] {
+    for (id, name) in [
+      ("abc", "first"), ("abcd", "db"), ("abd", "db"), ("f00", "web"), ("e11", "abcdéf"), ("e12", "webber"),
+    ] {
       _ = try store.record(
         ContainerRecord(container: Container(source: "default", id: id, name: name, endpoints: [])))
     }
@@ -163,5 +165,14 @@ struct RecordTests {
     let error = try #require(thrown { _ = try store.container(source: "default", id: "c1") })
     #expect(error.reason == .corrupt)
     #expect(error.message == #"column ipv4 holds "1.2.3""#)
+  }
+
+  @Test func rowsThatLostTheirContainerHideNoOther() throws {
+    try store.record(mynet)
+    for n in 1...3 { _ = try store.record(simpleRecord(n)) }
+    try store.sql("PRAGMA foreign_keys = OFF; DELETE FROM container WHERE row = 2; PRAGMA foreign_keys = ON")
+    var listed: [ContainerRecord] = []
+    try store.forEachContainer { listed.append($0) }
+    #expect(try listed == [simpleRecord(1, row: 1), simpleRecord(3, row: 3)])
   }
 }

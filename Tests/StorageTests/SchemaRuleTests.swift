@@ -61,7 +61,8 @@ struct SchemaRuleTests {
   let directory: TemporaryDirectory
   let store: Store
 
-  /// `mynet` and a macvlan, container 1 with an endpoint, a publish request and a binding, container 2 with nothing.
+  /// `mynet` and a macvlan, container 1 with an endpoint, a publish request and a binding, container 2 with nothing,
+  /// container 3 on the macvlan.
   init() throws {
     directory = try TemporaryDirectory()
     store = try Store.open(at: directory.database, access: .readWrite)
@@ -70,7 +71,11 @@ struct SchemaRuleTests {
       try store.record(mynet)
       try store.record(macvlan)
       _ = try store.record(simpleRecord(1))
-      _ = try store.record(ContainerRecord(container: Container(source: "default", id: "x", name: "x", endpoints: [])))
+      _ = try store.record(
+        ContainerRecord(container: Container(source: "default", id: "x", name: "x", endpoints: [])))
+      let lan = [Endpoint(network: "n0", ipv4: IPAddress("192.0.2.3"))]
+      _ = try store.record(
+        ContainerRecord(container: Container(source: "default", id: "y", name: "y", endpoints: lan)))
     }
   }
 
@@ -121,8 +126,8 @@ struct SchemaRuleTests {
     Rule("subnets no list", "network", ["subnets": "'{}'"], "json_type(subnets)"),
     Rule("options no JSON", "network", ["options": "''"], "json_valid(options)"),
     Rule("options no map", "network", ["options": "'[]'"], "json_type(options)"),
-    Rule("a network in use is removed", "DELETE FROM network", "FOREIGN KEY"),
-    Rule("a network in use changes its id", "UPDATE network SET id = 'n9' WHERE id = 'n1'", "FOREIGN KEY"),
+    Rule("a network in use is removed", "DELETE FROM network WHERE id = 'n0'", "FOREIGN KEY"),
+    Rule("a network in use changes its id", "UPDATE network SET id = 'n9' WHERE id = 'n0'", "FOREIGN KEY"),
   ]
 
   private static let containers = [

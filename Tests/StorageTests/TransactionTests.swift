@@ -1,3 +1,4 @@
+import GRDB
 import PortMaps
 import Testing
 
@@ -84,6 +85,11 @@ struct TransactionTests {
 
   @Test func anotherWriterIsReportedAsBusy() throws {
     let other = try Connection(directory.database)
+    // Locked from the start: no other writer can come between what a transaction reads and what it writes.
+    try store.transaction {
+      let refusal = #expect(throws: DatabaseError.self) { try other.execute("BEGIN IMMEDIATE") }
+      #expect(refusal?.resultCode == .SQLITE_BUSY)
+    }
     try other.execute("BEGIN IMMEDIATE")
     let error = try #require(thrown { _ = try store.record(simpleRecord(1)) })
     #expect(error.reason == .busy)

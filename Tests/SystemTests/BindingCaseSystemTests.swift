@@ -15,7 +15,8 @@ import Testing
     let empty = try await host.command("nft", "list", "table", "inet", "pmagent")
     for row in BindingCase.all + BindingCase.corners {
       for address in row.hostAddresses {
-        try await host.command(["ip", "address", "add", address, "dev", "br-test"] + (address.contains(":") ? ["nodad"] : []))
+        try await host.command(
+          ["ip", "address", "add", address, "dev", "br-test"] + (address.contains(":") ? ["nodad"] : []))
       }
       if !row.reserved.isEmpty { try await reserve(row.reserved, host) }
       try check(row, agent)
@@ -70,9 +71,11 @@ import Testing
     let options = row.network.options.map { #""\#($0.key)":"\#($0.value)""# }.joined(separator: ",")
     let subnets = [row.ipv4 == nil ? nil : #""172.19.0.0/16""#, row.ipv6 == nil ? nil : #""fdf8:b88e:bb5c:3483::/64""#]
     try agent.succeed(
-      #"{"event":"network.create","network":{"id":"others","bridge":"br-others","subnets":["172.30.0.0/16","fd30::/64"]}}"#)
+      #"{"event":"network.create","network":{"id":"others","bridge":"br-others","subnets":["172.30.0.0/16","fd30::/64"]}}"#
+    )
     try agent.succeed(
-      #"{"event":"network.create","network":{"id":"gateway","bridge":"br-gw","subnets":["172.31.0.0/16","fd31::/64"]}}"#)
+      #"{"event":"network.create","network":{"id":"gateway","bridge":"br-gw","subnets":["172.31.0.0/16","fd31::/64"]}}"#
+    )
     let reply = try agent.send(
       #"{"event":"network.create","network":{"id":"net","bridge":"br-test","internal":\#(row.network.isInternal),"#
         + #""subnets":[\#(subnets.compactMap(\.self).joined(separator: ","))],"options":{\#(options)}}}"#)
@@ -92,7 +95,8 @@ import Testing
     }
     try agent.succeed(
       #"{"event":"container.start","container":{"id":"other","networks":"#
-        + #"[{"network":"others","ipv4":"172.30.0.2","ipv6":"fd30::2"}],"publish":[\#(publish.joined(separator: ","))]}}"#)
+        + #"[{"network":"others","ipv4":"172.30.0.2","ipv6":"fd30::2"}],"publish":[\#(publish.joined(separator: ","))]}}"#
+    )
   }
 
   private func start(_ row: BindingCase) -> String {

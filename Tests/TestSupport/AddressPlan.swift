@@ -17,17 +17,3 @@ package enum Plan {
   package static let container6: IPAddress = "2001:db8:18::2"
   package static let bridge = "br-web"
 }
-
-extension IPAddress: ExpressibleByStringLiteral {
-  package init(stringLiteral text: String) {
-    guard let address = IPAddress(parsing: text) else { preconditionFailure("not an address: \(text)") }
-    self = address
-  }
-}
-
-extension IPPrefix: ExpressibleByStringLiteral {
-  package init(stringLiteral text: String) {
-    guard let prefix = IPPrefix(parsing: text) else { preconditionFailure("not a prefix: \(text)") }
-    self = prefix
-  }
-}

@@ -138,7 +138,8 @@ package final class EchoServer {
         }
         let from = ipAddress(pointer.pointee).map { "\($0)" } ?? "?"
         let reply = Array("\(name) saw \(from): \(String(decoding: payload[..<count], as: UTF8.self))".utf8)
-        return sendto(socket, reply, reply.count, CInt(MSG_NOSIGNAL), isConnected ? nil : generic, isConnected ? 0 : length)
+        return sendto(
+          socket, reply, reply.count, CInt(MSG_NOSIGNAL), isConnected ? nil : generic, isConnected ? 0 : length)
           == reply.count
       }
     }
@@ -175,7 +176,9 @@ package final class Flow {
       for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
         setsockopt(socket.number, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
       }
-      guard withSocketAddress(address, port, { connect(socket.number, $0, $1) }) == 0 else { throw SystemError("connect") }
+      guard withSocketAddress(address, port, { connect(socket.number, $0, $1) }) == 0 else {
+        throw SystemError("connect")
+      }
       return socket
     }
   }

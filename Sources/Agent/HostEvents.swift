@@ -1,0 +1,152 @@
+import CLinux
+import Glibc
+import NIOCore
+import NIOPosix
+import PortMaps
+
+/// The addresses this host has now, in the network namespace of the calling thread (getifaddrs(3)).
+func localAddresses() throws(Errno) -> Set<IPAddress> {
+  var list: UnsafeMutablePointer<ifaddrs>?
+  try Errno.check(getifaddrs(&list))
+  defer { freeifaddrs(list) }
+  var addresses: Set<IPAddress> = []
+  var next = list
+  while let entry = next?.pointee {
+    next = entry.ifa_next
+    guard let address = entry.ifa_addr else { continue }
+    let raw = UnsafeRawPointer(address)
+    switch CInt(address.pointee.sa_family) {
+    case AF_INET: addresses.insert(raw, at: MemoryLayout<sockaddr_in>.offset(of: \.sin_addr), count: 4)
+    case AF_INET6: addresses.insert(raw, at: MemoryLayout<sockaddr_in6>.offset(of: \.sin6_addr), count: 16)
+    default: break
+    }
+  }
+  return addresses
+}
+
+extension Set<IPAddress> {
+  fileprivate mutating func insert(_ socketAddress: UnsafeRawPointer, at offset: Int?, count: Int) {
+    guard let offset else { return }
+    let bytes = UnsafeRawBufferPointer(start: socketAddress + offset, count: count)
+    if let address = IPAddress(bytes: bytes) { insert(address) }
+  }
+}
+
+/// A change of the host that the agent reacts to.
+enum HostEvent: Equatable {
+  /// An interface appeared or changed; a bridge that is made anew has lost its settings.
+  case link(name: String)
+  case addressAdded(IPAddress)
+  case addressRemoved(IPAddress)
+  /// Messages were lost: anything may have changed.
+  case unknown
+}
+
+/// Tells when an interface or an address of the host comes or goes (rtnetlink(7)).
+///
+/// Link-local addresses are left out: every container's veth has one, and no port can be published on them.
+enum HostEvents {
+  /// `onEvent` is called on `loop`; the stream goes on by itself after messages were lost, with `unknown`.
+  static func watch(on loop: any EventLoop, onEvent: @escaping (HostEvent) -> Void) throws(Errno) -> EventLoopFuture<
+    any Channel
+  > {
+    let socket = try openSocket()
+    let handler = NIOLoopBound(Handler(onEvent), eventLoop: loop)
+    return NIOPipeBootstrap(group: loop)
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(handler.value) }
+      }
+      .takingOwnershipOfDescriptor(input: socket)
+      .map { $0 }
+  }
+
+  private static func openSocket() throws(Errno) -> CInt {
+    let socket = Glibc.socket(
+      AF_NETLINK, CInt(SOCK_RAW.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue),
+      CInt(NETLINK_ROUTE))
+    try Errno.check(socket)
+    var address = sockaddr_nl()
+    address.nl_family = sa_family_t(AF_NETLINK)
+    address.nl_groups = UInt32(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR)
+    let status = withUnsafeBytes(of: address) { bytes in
+      bind(socket, bytes.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t(bytes.count))
+    }
+    guard status == 0 else {
+      let error = Errno()
+      close(socket)
+      throw error
+    }
+    return socket
+  }
+
+  /// The events in the messages of one read, netlink(7): each a header of 16 bytes, then
+  /// `struct ifinfomsg` (16 bytes) or `struct ifaddrmsg` (8 bytes), then attributes; all in host byte order.
+  static func events(in buffer: ByteBuffer) -> [HostEvent] {
+    var (buffer, events) = (buffer, [HostEvent]())
+    while let length: UInt32 = buffer.getInteger(at: buffer.readerIndex, endianness: .host), length >= 16,
+      var message = buffer.readSlice(length: min(Int(length), buffer.readableBytes))
+    {
+      buffer.moveReaderIndex(forwardBy: min((4 - Int(length) % 4) % 4, buffer.readableBytes))
+      message.moveReaderIndex(forwardBy: 4)
+      let type: UInt16 = message.readInteger(endianness: .host) ?? 0
+      message.moveReaderIndex(forwardBy: 10)
+      if let event = event(Int(type), &message) { events.append(event) }
+    }
+    return events
+  }
+
+  private static func event(_ type: Int, _ message: inout ByteBuffer) -> HostEvent? {
+    switch type {
+    case RTM_NEWLINK:
+      let name = attributes(&message, after: 16)[UInt16(IFLA_IFNAME)]
+      return name.map { .link(name: String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)) }
+    case RTM_NEWADDR, RTM_DELADDR:
+      let found = attributes(&message, after: 8)
+      // IFA_ADDRESS is the other end of a point-to-point link.
+      guard let bytes = found[UInt16(IFA_LOCAL)] ?? found[UInt16(IFA_ADDRESS)], let address = IPAddress(bytes: bytes),
+        !address.isLinkLocal
+      else { return nil }
+      return type == RTM_NEWADDR ? .addressAdded(address) : .addressRemoved(address)
+    default: return nil
+    }
+  }
+
+  private static func attributes(_ message: inout ByteBuffer, after header: Int) -> [UInt16: [UInt8]] {
+    guard message.readableBytes >= header else { return [:] }
+    message.moveReaderIndex(forwardBy: header)
+    var attributes: [UInt16: [UInt8]] = [:]
+    while let length: UInt16 = message.readInteger(endianness: .host), length >= 4,
+      let type: UInt16 = message.readInteger(endianness: .host), let value = message.readBytes(length: Int(length) - 4)
+    {
+      attributes[type] = value
+      message.moveReaderIndex(forwardBy: min((4 - Int(length) % 4) % 4, message.readableBytes))
+    }
+    return attributes
+  }
+
+  private final class Handler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    private let onEvent: (HostEvent) -> Void
+    init(_ onEvent: @escaping (HostEvent) -> Void) { self.onEvent = onEvent }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+      for event in HostEvents.events(in: unwrapInboundIn(data)) { onEvent(event) }
+    }
+
+    /// ENOBUFS ends the channel: read on with a new one, from a state that is read whole.
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+      do {
+        _ = try HostEvents.watch(on: context.eventLoop, onEvent: onEvent)
+      } catch {
+        context.fireErrorCaught(error)
+      }
+      onEvent(.unknown)
+      context.close(promise: nil)
+    }
+  }
+}
+
+extension IPAddress {
+  /// 169.254.0.0/16 or fe80::/10.
+  fileprivate var isLinkLocal: Bool { family == .ipv4 ? low >> 16 == 0xa9fe : high >> 54 == 0x3fa }
+}
