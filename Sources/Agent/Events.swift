@@ -44,12 +44,13 @@ extension PortMapper {
 
   private func createNetwork(_ network: Network, in snapshot: Snapshot.Key, _ scope: inout Scope) throws -> Reply {
     let resolved = try ResolvedNetwork(network, defaultBind: configuration.ip)
+    let warnings = resolved.options.warnings + host.warnings(about: resolved, configuration)
     snapshots[snapshot]?.networks.insert(network.id)
     let before = networks.byID[network.id]
     if let before {
       var same = network
       same.source = before.network.source
-      if before.network == same { return try unchanged(warnings: resolved.options.warnings) }
+      if before.network == same { return try unchanged(warnings: warnings) }
       guard before.network.source == network.source else {
         throw RequestError(
           .notPermitted,
@@ -70,10 +71,10 @@ extension PortMapper {
     if before != nil {
       for record in try store.containers(on: network.id) { _ = try place(record.container, replacing: record, &scope) }
     }
-    host.prepare(resolved)
-    for warning in resolved.options.warnings { logWarning(warning, ["network": network.name]) }
+    try intendForwarding(for: [resolved], &scope)
+    for warning in warnings { logWarning(warning, ["network": network.name]) }
     log.info(before == nil ? "network created" : "network changed", metadata: ["network": "\(network.name)"])
-    return .changed(revision: try store.advanceRevision(), ports: nil, warnings: resolved.options.warnings)
+    return .changed(revision: try store.advanceRevision(), ports: nil, warnings: warnings)
   }
 
   private func removeNetwork(_ reference: String, _ scope: inout Scope) throws -> Reply {

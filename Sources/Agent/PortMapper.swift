@@ -37,6 +37,7 @@ package final class PortMapper {
   var table = PortTable()
   let held = HeldPorts()
   var ephemeral = EphemeralPorts()
+  var policy = FilterPolicy()
   var snapshots: [Snapshot.Key: Snapshot] = [:]
   var watchers: Set<ConnectionID> = []
   /// Called with each change of a mapping, for every connection that watches.
@@ -133,10 +134,10 @@ package final class PortMapper {
   /// Makes the kernel agree with the database where `scope` touched it.
   private func converge(_ scope: Scope) throws {
     guard let kernel, !scope.isEmpty else { return }
-    let policy = configuration.filterPolicy
-    var (have, want): ([Element], [Element]) = ([], [])
+    let policyBefore = scope.policyBefore ?? policy
+    var (have, want): ([Element], [Element]) = (policyBefore.elements, policy.elements)
     for change in scope.networks.values {
-      have += change.before?.elements(policy) ?? []
+      have += change.before?.elements(policyBefore) ?? []
       want += change.after?.elements(policy) ?? []
     }
     for change in scope.containers.values {
@@ -172,6 +173,10 @@ package final class PortMapper {
 
   /// The kernel has the round: sockets of ports that nobody owns any more go, watchers learn of it.
   private func settle(_ scope: Scope) {
+    for change in scope.networks.values where kernel != nil {
+      if let after = change.after { host.prepare(after) } else if let before = change.before { host.restore(before) }
+    }
+    if scope.policyBefore != nil { enableIntendedForwarding() }
     var wanted: Set<HostPort> = []
     if scope.containers.values.contains(where: { $0.before != nil }) {
       wanted = Set(scope.containers.values.flatMap { $0.after.map { Array($0.hostPorts) } ?? [] })
@@ -192,6 +197,7 @@ package final class PortMapper {
     }
     for (id, change) in scope.networks { networks.set(change.before, id: id) }
     for port in scope.journal.held { held.release(port) }
+    policy = scope.policyBefore ?? policy
   }
 
   /// The kernel refused what the database has recorded already: put it back, memory too.

@@ -12,6 +12,11 @@ import Testing
     try await host.command("ip", "link", "set", "lo", "up")
     try await host.command("ip", "link", "add", "br-test", "type", "bridge")
     let agent = try AgentProgram(in: host)
+    // The first network turns forwarding on, and with it what the filter drops.
+    try agent.succeed(
+      #"{"event":"network.create","network":{"id":"first","bridge":"br-first","subnets":["172.29.0.0/16","fd29::/64"]}}"#
+    )
+    try agent.succeed(#"{"event":"network.remove","network":"first"}"#)
     let empty = try await host.command("nft", "list", "table", "inet", "pmagent")
     for row in BindingCase.all + BindingCase.corners {
       for address in row.hostAddresses {

@@ -29,6 +29,9 @@ package final class NetworkNamespace: Sendable {
 
   deinit { close(descriptor) }
 
+  /// For programs, which open it, as `netns` of ip-link(8) takes it.
+  package var path: String { "/proc/\(getpid())/fd/\(descriptor)" }
+
   /// Runs `body` inside the namespace, on a thread that ends with it: a thread of a pool must not change namespaces.
   package func run<Value, E: Error>(_ body: () throws(E) -> Value) throws(E) -> Value {
     try onThread { () throws(E) in
@@ -46,7 +49,7 @@ package final class NetworkNamespace: Sendable {
   @discardableResult
   package func command(_ words: [String], input: String = "") async throws -> String {
     let result = try await Subprocess.run(
-      .name("nsenter"), arguments: Arguments(["--net=/proc/\(getpid())/fd/\(descriptor)"] + words),
+      .name("nsenter"), arguments: Arguments(["--net=\(path)"] + words),
       input: .string(input), output: .string(limit: 64 << 20), error: .string(limit: 1 << 20))
     guard result.terminationStatus.isSuccess else {
       throw Failure(

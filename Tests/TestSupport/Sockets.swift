@@ -63,7 +63,10 @@ package func withSocketAddress<R>(
 
 private func ipAddress(_ storage: sockaddr_storage) -> IPAddress? {
   let isIPv4 = CInt(storage.ss_family) == AF_INET
-  return withUnsafeBytes(of: storage) { raw in IPAddress(bytes: Array(isIPv4 ? raw[4..<8] : raw[8..<24])) }
+  let bytes = withUnsafeBytes(of: storage) { raw in Array(isIPv4 ? raw[4..<8] : raw[8..<24]) }
+  // A dual-stack socket names its IPv4 peers ::ffff:192.0.2.1.
+  let isMapped = bytes.starts(with: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff])
+  return IPAddress(bytes: isMapped ? Array(bytes[12...]) : bytes)
 }
 
 /// Answers on one port, TCP and UDP, IPv4 and IPv6, with `NAME saw PEER: PAYLOAD`, until it is released.
