@@ -88,6 +88,7 @@ private final class Core {
     }
     self.server = server
     retryIfWaiting()
+    mapper.endStaleFlows()
     do {
       let listener = try ListeningSocket.listen(at: socket)
       let watching = try HostEvents.watch(on: loop) { [unowned self] event in
@@ -115,6 +116,8 @@ private final class Core {
       }
     }
     retryIfWaiting()
+    // After the replies: the server flushes them when this returns.
+    if mapper.hasStaleFlows { loop.assumeIsolated().execute { [weak self] in self?.mapper.endStaleFlows() } }
   }
 
   /// Ports that another program took have no event to wait for, so they are tried every few seconds; an agent none of

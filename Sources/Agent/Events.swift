@@ -124,12 +124,13 @@ extension PortMapper {
   ) throws -> Reply {
     guard let before = try store.container(source: key.source, id: key.id) else { return try unchanged() }
     if let generation, let current = before.container.generation, generation < current { return try unchanged() }
-    try drop(before, &scope)
+    try drop(before, endsTCP: reset, &scope)
     return .changed(revision: try store.advanceRevision(), ports: nil, warnings: [])
   }
 
-  func drop(_ record: ContainerRecord, _ scope: inout Scope) throws {
+  func drop(_ record: ContainerRecord, endsTCP: Bool = false, _ scope: inout Scope) throws {
     try store.removeContainer(row: record.row)
+    try store.recordStaleFlows(StaleFlows.of(from: record.bindings, to: [], endsTCP: endsTCP))
     release(record)
     scope.note(container: record.key, before: record, after: nil)
     log.info("container stopped", metadata: ["container": "\(record.container.name)"])
@@ -220,6 +221,7 @@ extension PortMapper {
       var record = ContainerRecord(
         row: before?.row ?? 0, container: container, bindings: resolution.bindings, warnings: resolution.warnings)
       record.row = try store.record(record)
+      try store.recordStaleFlows(StaleFlows.of(from: before?.bindings ?? [], to: record.bindings))
       claim(record)
       scope.note(container: record.key, before: before, after: record)
       for warning in record.warnings { logWarning(warning, ["container": container.name]) }
