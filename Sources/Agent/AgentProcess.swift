@@ -4,6 +4,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import PortMaps
+import Storage
 
 /// `pmagent run`: wires the core to its socket and to the process it lives in.
 ///
@@ -64,14 +65,23 @@ private final class Core {
   let mapper: PortMapper
   private let loop: any EventLoop
   private let log: Logger
-  private let socket: String
+  private var listener: ListeningSocket?
   private var server: FeedServer?
   private var retry: Scheduled<Void>?
   private var hostEvents: EventLoopFuture<any Channel>?
 
   init(_ configuration: Configuration, loop: any EventLoop, log: Logger) throws {
-    (self.loop, self.log, socket) = (loop, log, configuration.socket)
-    mapper = try PortMapper.start(configuration, log: log)
+    (self.loop, self.log) = (loop, log)
+    // Both before the kernel is touched: its table may be that of an agent which runs.
+    let store = try Store.open(at: configuration.database, access: .readWrite)
+    let listener = try ListeningSocket.listen(at: configuration.socket)
+    do {
+      mapper = try PortMapper.start(configuration, store, log: log)
+    } catch {
+      listener.close()
+      throw error
+    }
+    self.listener = consume listener
   }
 
   func serve() -> EventLoopFuture<Void> {
@@ -90,12 +100,12 @@ private final class Core {
     retryIfWaiting()
     mapper.endStaleFlows()
     do {
-      let listener = try ListeningSocket.listen(at: socket)
       let watching = try HostEvents.watch(on: loop) { [unowned self] event in
         mapper.hostChanged(event)
         retryIfWaiting()
       }
       hostEvents = watching
+      guard let listener = listener.take() else { preconditionFailure("served twice") }
       return server.serve(listener).and(watching).map { _ in }
     } catch {
       return loop.makeFailedFuture(error)

@@ -5,12 +5,11 @@ import PortMaps
 import Storage
 
 extension PortMapper {
-  /// Opens the store and the kernel and makes the kernel agree with what is stored: the same `converge` an event ends in,
-  /// only that its scope is everything.
+  /// Opens the kernel and makes it agree with what is stored: the same `converge` an event ends in, only that its scope is
+  /// everything.
   ///
-  /// Fails with `StoreError` (damaged, newer, in use), `KernelError` (no permission, another owner).
-  package static func start(_ configuration: Configuration, log: Logger) throws -> PortMapper {
-    let store = try Store.open(at: configuration.database, access: .readWrite)
+  /// Fails with `StoreError` (damaged), `KernelError` (no permission, another owner).
+  package static func start(_ configuration: Configuration, _ store: Store, log: Logger) throws -> PortMapper {
     let kernel = configuration.firewall ? try KernelRuleset.open() : nil
     let mapper = PortMapper(store: store, kernel: kernel, configuration: configuration, log: log)
     try mapper.host.forgetEarlierBoot()
