@@ -23,7 +23,7 @@ package struct AgentProcess {
     // Before there are threads: they inherit the mask, and sigwait(3) is the only receiver.
     let signals = Signals.block(SIGTERM, SIGINT, SIGHUP)
     let configuration = try load()
-    raiseDescriptorLimit()
+    raiseDescriptorLimit(log)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let loop = group.next()
     let agent = try loop.submit { NIOLoopBound(try Core(configuration, loop: loop, log: log), eventLoop: loop) }.wait()
@@ -45,17 +45,6 @@ package struct AgentProcess {
       log.notice("configuration read again")
     } catch {
       log.error("the configuration is refused, the old one stays", metadata: ["error": "\(error)"])
-    }
-  }
-
-  /// Each held port is a descriptor (getrlimit(2)); beyond the limit ports are published without being held.
-  private func raiseDescriptorLimit() {
-    var limit = rlimit()
-    let descriptors = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
-    getrlimit(descriptors, &limit)
-    limit.rlim_cur = limit.rlim_max
-    if setrlimit(descriptors, &limit) < 0 {
-      log.warning("could not raise the descriptor limit to \(limit.rlim_max)", metadata: ["error": "\(Errno())"])
     }
   }
 }

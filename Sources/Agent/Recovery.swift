@@ -72,12 +72,15 @@ extension PortMapper {
   }
 
   private func addressesChanged(to addresses: Set<IPAddress>) {
-    if held.addressesChanged(to: addresses) { retryWaiting() }
+    report(held.addressesChanged(to: addresses))
   }
 
-  /// Tries again for the ports that wait, and tells watchers of those that need not any more.
-  package func retryWaiting() {
-    for port in held.retryWaiting() {
+  /// Tries again for the ports that wait.
+  package func retryWaiting() { report(held.retryWaiting()) }
+
+  /// Tells the log and the watchers of mappings whose state changed without an event.
+  private func report(_ ports: [HostPort]) {
+    for port in ports {
       log.notice("state of a held port changed", metadata: ["port": "\(port)"])
       guard !watchers.isEmpty else { continue }
       do {
