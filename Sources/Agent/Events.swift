@@ -227,7 +227,10 @@ extension PortMapper {
       for warning in record.warnings { logWarning(warning, ["container": container.name]) }
       return record
     } catch {
-      if let before { claim(before) }
+      if let before {
+        claim(before)
+        rehold(before)
+      }
       throw error
     }
   }
@@ -263,10 +266,16 @@ extension PortMapper {
         guard let row = table.owner(of: port) else { return nil }
         return Self.name(ofRow: row, port, in: store)
       },
-      hold: { port, size in
+      hold: { [table] port, size in
         if policy == .none { return .taken(held.warning(ifNotLocal: port)) }
         if held.isTaken(port) { return .taken(held.waiting[port]?.warning) }
-        let outcome = held.hold(port, keeping: policy.holds(rangeOf: size))
+        var outcome = held.hold(port, keeping: policy.holds(rangeOf: size))
+        if case .inUse = outcome {
+          // A port that this round has freed keeps its socket until the kernel has the round, unless it is in the way.
+          let freed = held.overlapping(port).filter { table.owner(of: $0) == nil && !journal.held.contains($0) }
+          for port in freed { held.release(port) }
+          if !freed.isEmpty { outcome = held.hold(port, keeping: policy.holds(rangeOf: size)) }
+        }
         if held.isTaken(port) { journal.held.append(port) }
         return outcome
       },

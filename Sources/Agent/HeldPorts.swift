@@ -47,6 +47,13 @@ final class HeldPorts {
   /// Held, or to be held as soon as that is possible.
   func isTaken(_ port: HostPort) -> Bool { sockets[port] != nil || waiting[port] != nil }
 
+  /// The held ports whose sockets exclude one of `port`. Looks at all of them: for a port that could not be had.
+  func overlapping(_ port: HostPort) -> [HostPort] {
+    sockets.keys.filter {
+      $0.transport == port.transport && $0.port == port.port && $0.address.overlaps(port.address)
+    }
+  }
+
   deinit { for socket in sockets.values { close(socket) } }
 
   /// Takes `port`, or with `keeping: false` only checks that it could be taken.

@@ -168,8 +168,10 @@ package final class PortMapper {
       }
     }
     if shared.isEmpty { return }
+    // One that comes back under another container's name must go first: the kernel would keep its old comment.
+    let returning = Set(change.additions.map(\.identity))
     change.removals.removeAll { element in
-      element.containerPort.map(shared.contains) ?? false
+      !returning.contains(element.identity) && element.containerPort.map(shared.contains) ?? false
     }
   }
 
@@ -212,11 +214,12 @@ package final class PortMapper {
   /// Puts memory back to what it was before `scope`.
   private func restoreMemory(_ scope: Scope) {
     for record in scope.containers.values.compactMap(\.after) { release(record) }
-    for change in scope.containers.values {
-      if let before = change.before { claim(before) }
+    for port in scope.journal.held { held.release(port) }
+    for before in scope.containers.values.compactMap(\.before) {
+      claim(before)
+      rehold(before)
     }
     for (id, change) in scope.networks { networks.set(change.before, id: id) }
-    for port in scope.journal.held { held.release(port) }
     policy = scope.policyBefore ?? policy
   }
 

@@ -35,8 +35,9 @@ extension PortMapper {
     }
   }
 
-  /// A port that another program took while the agent was away leaves a working mapping that is not held.
-  private func rehold(_ record: ContainerRecord) {
+  /// Holds what is not held yet of a stored container. A port that another program took meanwhile leaves a working mapping
+  /// that is not held.
+  func rehold(_ record: ContainerRecord) {
     let policy = configuration.holdPolicy(of: record.container.source)
     for binding in record.bindings where policy.holds(rangeOf: binding.containerPorts.count) {
       for port in binding.allHostPorts { held.retake(port) }

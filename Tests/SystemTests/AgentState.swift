@@ -6,7 +6,7 @@ import PortMaps
 import TestSupport
 
 /// Everything an agent keeps: what a refused request must leave as it was.
-struct AgentState: Equatable {
+struct AgentState {
   /// Every row of every table.
   var database: String
   /// The whole ruleset of the namespace, its handles included.
@@ -14,6 +14,24 @@ struct AgentState: Equatable {
   var generation: UInt32
   /// The sockets the agent has open: those that hold ports, those of clients.
   var sockets: Set<String>
+
+  /// What is not the same, a line each.
+  func differences(from old: AgentState) -> [String] {
+    var differences = changes("database", database, old.database) + changes("ruleset", ruleset, old.ruleset)
+    if generation != old.generation { differences.append("generation \(old.generation) became \(generation)") }
+    differences += sockets.subtracting(old.sockets).map { "new \($0)" }
+    differences += old.sockets.subtracting(sockets).map { "closed \($0)" }
+    return differences
+  }
+
+  private func changes(_ what: String, _ text: String, _ old: String) -> [String] {
+    text.split(separator: "\n").difference(from: old.split(separator: "\n")).map {
+      switch $0 {
+      case .insert(_, let line, _): "\(what) +\(line)"
+      case .remove(_, let line, _): "\(what) -\(line)"
+      }
+    }
+  }
 }
 
 extension AgentProgram {
