@@ -89,7 +89,10 @@ let package = Package(
       ], swiftSettings: settings),
     // The built program in namespaces: socket, database, kernel and packets.
     .testTarget(
-      name: "SystemTests", dependencies: ["Feed", "PortMaps", "TestSupport", "pmagent"], swiftSettings: settings),
+      name: "SystemTests",
+      dependencies: [
+        "Agent", "Feed", "PortMaps", "TestSupport", "pmagent", .product(name: "Subprocess", package: "swift-subprocess"),
+      ], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )
