@@ -26,16 +26,17 @@ for directory in /run /var/lib /etc/pmagent; do
 done
 mkdir -p /run/netns /run/lab
 
-bridge() { # NAME ADDRESS...
+add_bridge() { # NAME ADDRESS...
   ip link add "$1" type bridge
   ip link set "$1" up
   for address in "${@:2}"; do ip address add "$address" dev "$1" $([[ $address != *:* ]] || echo nodad); done
 }
-node() { # NAME BRIDGE-OR-"" GATEWAYS ADDRESS...
+add_node() { # NAME BRIDGE-OR-"" GATEWAYS ADDRESS...
   local name=$1 bridge=$2 gateways=$3; shift 3
   ip netns add "$name"
   ip link add "v-$name" type veth peer name eth0 netns "$name"
-  [ -z "$bridge" ] || ip link set "v-$name" master "$bridge"
+  # A container may ask its own published port; with br_netfilter that needs hairpin mode, which runtimes set.
+  [ -z "$bridge" ] || { ip link set "v-$name" master "$bridge"; bridge link set dev "v-$name" hairpin on; }
   ip link set "v-$name" up
   ip -n "$name" link set lo up
   ip -n "$name" link set eth0 up
@@ -51,16 +52,16 @@ serve() { # NAME SOCAT-ADDRESS
 }
 
 ip link set lo up
-bridge br-front 172.20.0.1/24 2001:db8:20::1/64
-bridge br-back 172.21.0.1/24 2001:db8:21::1/64
-bridge br-db 172.22.0.1/24
-node client "" "192.0.2.1 2001:db8:99::1" 192.0.2.2/24 2001:db8:99::2/64
+add_bridge br-front 172.20.0.1/24 2001:db8:20::1/64
+add_bridge br-back 172.21.0.1/24 2001:db8:21::1/64
+add_bridge br-db 172.22.0.1/24
+add_node client "" "192.0.2.1 2001:db8:99::1" 192.0.2.2/24 2001:db8:99::2/64
 ip address add 192.0.2.1/24 dev v-client
 ip address add 2001:db8:99::1/64 dev v-client nodad
-node web br-front "172.20.0.1 2001:db8:20::1" 172.20.0.2/24 2001:db8:20::2/64
-node dns br-front "172.20.0.1 2001:db8:20::1" 172.20.0.3/24 2001:db8:20::3/64
-node api br-back "172.21.0.1 2001:db8:21::1" 172.21.0.2/24 2001:db8:21::2/64
-node db br-db 172.22.0.1 172.22.0.2/24
+add_node web br-front "172.20.0.1 2001:db8:20::1" 172.20.0.2/24 2001:db8:20::2/64
+add_node dns br-front "172.20.0.1 2001:db8:20::1" 172.20.0.3/24 2001:db8:20::3/64
+add_node api br-back "172.21.0.1 2001:db8:21::1" 172.21.0.2/24 2001:db8:21::2/64
+add_node db br-db 172.22.0.1 172.22.0.2/24
 for name in client web dns api db; do
   serve $name TCP4-LISTEN:80
   serve $name TCP6-LISTEN:80,ipv6only=1
