@@ -39,21 +39,10 @@ package struct Page: Sendable, CustomStringConvertible {
     self.blocks = blocks
   }
 
-  /// README.md and all pages below Docs, contrib and Tests.
+  /// README.md, CHANGELOG.md and all pages below Docs and contrib.
   package static func all() throws -> [Page] {
-    var names = ["README.md", "CHANGELOG.md"]
-    func add(_ directory: String) {
-      guard let stream = opendir("\(projectDirectory)/\(directory)") else { return }
-      defer { closedir(stream) }
-      while let entry = readdir(stream) {
-        let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-        if name.hasPrefix(".") { continue }
-        if name.hasSuffix(".md") { names.append("\(directory)/\(name)") }
-        if Int32(entry.pointee.d_type) == 4 { add("\(directory)/\(name)") }
-      }
-    }
-    for directory in ["Docs", "contrib"] { add(directory) }
-    return try names.sorted().map { try Page($0) }
+    let below = ["Docs", "contrib"].flatMap { files(below: $0) }.filter { $0.hasSuffix(".md") }
+    return try (["README.md", "CHANGELOG.md"] + below).map { try Page($0) }
   }
 
   /// The text of the lines, the fenced blocks left out.
@@ -61,6 +50,20 @@ package struct Page: Sendable, CustomStringConvertible {
     lines.indices.filter { index in !blocks.contains { $0.range.contains(index) } }.map { lines[$0] }
       .joined(separator: "\n")
   }
+}
+
+/// Files below a folder of the project, relative to the project, sorted.
+package func files(below directory: String) -> [String] {
+  guard let stream = opendir("\(projectDirectory)/\(directory)") else { return [] }
+  defer { closedir(stream) }
+  var names: [String] = []
+  while let entry = readdir(stream) {
+    let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+    if name.hasPrefix(".") { continue }
+    let path = "\(directory)/\(name)"
+    names += entry.pointee.d_type == UInt8(DT_DIR) ? files(below: path) : [path]
+  }
+  return names.sorted()
 }
 
 /// Whether `text` is `pattern`, in which `…` stands for any text.
