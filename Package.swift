@@ -91,7 +91,8 @@ let package = Package(
     .testTarget(
       name: "SystemTests",
       dependencies: [
-        "Agent", "Feed", "PortMaps", "TestSupport", "pmagent", .product(name: "Subprocess", package: "swift-subprocess"),
+        "Agent", "Feed", "PortMaps", "TestSupport", "pmagent",
+        .product(name: "Subprocess", package: "swift-subprocess"),
       ], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]

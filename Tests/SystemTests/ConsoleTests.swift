@@ -32,7 +32,10 @@ import Testing
 
   @Test func aSessionTellsOutputsAndStatusesApart() async throws {
     let outcomes = try await Session.run(["echo one; echo two >&2", "false", "true", "exit 3", "echo never"])
-    #expect(outcomes == [.init(output: "one\ntwo\n", status: "0"), .init(output: "", status: "1"), .init(output: "", status: "0")])
+    #expect(
+      outcomes == [
+        .init(output: "one\ntwo\n", status: "0"), .init(output: "", status: "1"), .init(output: "", status: "0"),
+      ])
   }
 
   @Test(arguments: [
@@ -99,7 +102,8 @@ extension Page {
   fileprivate func replacing(_ changes: [(range: Range<Int>, text: String)]) -> String {
     var lines = lines
     for (range, text) in changes.reversed() {
-      lines.replaceSubrange(range, with: text.split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init))
+      lines.replaceSubrange(
+        range, with: text.split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init))
     }
     return lines.joined(separator: "\n")
   }
