@@ -104,6 +104,7 @@ let package = Package(
         "Agent", "Feed", "Netfilter", "PortMaps", "Storage", "TestSupport", "pmagent",
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "Logging", package: "swift-log"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
       ], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
