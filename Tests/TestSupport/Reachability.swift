@@ -14,31 +14,58 @@ package struct Target: Sendable, CustomStringConvertible {
   package var description: String { "\(HostPort(address, transport, port))" }
 }
 
-extension Node {
-  /// Asks all `targets` at once, and after them the `control`, which must answer: silence of the others means nothing
-  /// where nothing gets through. A target is silent when nothing came of it 250 ms after the answer of the control.
-  package func ask(_ targets: [Target], control: Target) throws -> [Answer] {
-    var attempts = try namespace.run { () throws(SystemError) in
-      try (targets + [control]).map { (target) throws(SystemError) in try Attempt(target) }
-    }
-    // Seconds for the control on a busy machine, then the time in which the others would have answered.
-    wait(for: &attempts, milliseconds: 5000) { $0[targets.count].answer != nil }
-    guard case .text? = attempts[targets.count].answer else {
-      throw NetworkNamespace.Failure(
-        description:
-          "the control \(control) from \(name) did not answer: \(String(describing: attempts[targets.count].answer))")
-    }
-    wait(for: &attempts, milliseconds: 250) { $0.allSatisfy { $0.answer != nil } }
-    return attempts.dropLast().map { $0.answer ?? .silence }
-  }
+/// Whether `from` reaches `target`.
+package struct Question: Sendable {
+  package let from: Node
+  package let target: Target
+  /// Silence of the others counts only once all of these have answered.
+  package let mustAnswer: Bool
 
-  private func wait(for attempts: inout [Attempt], milliseconds: Int, until isDone: ([Attempt]) -> Bool) {
-    let end = ContinuousClock.now + .milliseconds(milliseconds)
-    while !isDone(attempts) {
-      let rest = Int32((end - .now) / .milliseconds(1))
-      var polled = attempts.map(\.polled)
-      guard rest > 0, poll(&polled, nfds_t(polled.count), rest) > 0 else { return }
-      for index in attempts.indices where polled[index].revents != 0 { attempts[index].advance() }
+  package init(_ from: Node, _ target: Target, mustAnswer: Bool) {
+    (self.from, self.target, self.mustAnswer) = (from, target, mustAnswer)
+  }
+}
+
+extension Node {
+  /// Asks all `targets` at once, and with them the `control`, which must answer: silence of the others means nothing
+  /// where nothing gets through.
+  package func ask(_ targets: [Target], control: Target) throws -> [Answer] {
+    var answers = try TestSupport.ask(
+      targets.map { Question(self, $0, mustAnswer: false) } + [Question(self, control, mustAnswer: true)])
+    let answer = answers.removeLast()
+    guard answer.text != nil else {
+      throw NetworkNamespace.Failure(description: "the control \(control) from \(name) did not answer: \(answer)")
+    }
+    return answers
+  }
+}
+
+/// Asks everything at once: thousands of flows take as long as one. A target is silent when nothing came of it 250 ms
+/// after the last of those that must answer did, or 5 s after the start.
+package func ask(_ questions: [Question]) throws -> [Answer] {
+  var attempts = [Attempt?](repeating: nil, count: questions.count)
+  for indices in Dictionary(grouping: questions.indices, by: { questions[$0].from.name }).values {
+    try questions[indices[0]].from.namespace.run { () throws(SystemError) in
+      for index in indices { attempts[index] = try Attempt(questions[index].target) }
+    }
+  }
+  var open = attempts.compactMap(\.self)
+  var polled = open.map(\.polled)
+  wait(for: &open, &polled, milliseconds: 5000, questions.map(\.mustAnswer))
+  wait(for: &open, &polled, milliseconds: 250, questions.map { _ in true })
+  return open.map { $0.answer ?? .silence }
+}
+
+private func wait(for attempts: inout [Attempt], _ polled: inout [pollfd], milliseconds: Int, _ awaited: [Bool]) {
+  let end = ContinuousClock.now + .milliseconds(milliseconds)
+  var missing = attempts.indices.count { awaited[$0] && attempts[$0].answer == nil }
+  while missing > 0 {
+    let rest = Int32((end - .now) / .milliseconds(1))
+    guard rest > 0, poll(&polled, nfds_t(polled.count), rest) > 0 else { return }
+    for index in polled.indices where polled[index].revents != 0 {
+      attempts[index].advance()
+      polled[index] = attempts[index].polled
+      if awaited[index], attempts[index].answer != nil { missing -= 1 }
     }
   }
 }

@@ -117,7 +117,7 @@ package final class EchoServer {
       for ready in polled where ready.revents != 0 {
         if ready.fd == work.tcp.number {
           connections.append(accept(work.tcp.number, nil, nil))
-        } else if !answer(ready.fd, work.name) {
+        } else if !answer(ready.fd, work.name), ready.fd != work.udp.number {
           connections.removeAll { $0 == ready.fd }
           close(ready.fd)
         }
@@ -126,7 +126,7 @@ package final class EchoServer {
     for connection in connections { close(connection) }
   }
 
-  /// Returns whether the socket is still good.
+  /// Returns whether a connection is still good. A datagram that has no way back concerns no other.
   private static func answer(_ socket: CInt, _ name: String) -> Bool {
     var (peer, length) = (sockaddr_storage(), socklen_t(MemoryLayout<sockaddr_storage>.size))
     var payload = [UInt8](repeating: 0, count: 2048)

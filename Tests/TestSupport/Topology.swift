@@ -28,15 +28,47 @@ package struct Node: Sendable, CustomStringConvertible {
 package struct BridgeNetwork: Sendable {
   package let name: String
   package let bridge: String
-  package let subnets: [String]
-  fileprivate let gateways: [String]
+  /// What stands before the host part of its addresses.
+  private let prefixes: [AddressFamily: String]
+  private let length4: Int
+  /// `false` when the host has no address on the bridge (gateway mode `isolated`).
+  fileprivate let hasGateway: Bool
 
   package static let web = BridgeNetwork(
-    name: "web-net", bridge: Plan.bridge, subnets: [Plan.subnet4.description, Plan.subnet6.description],
-    gateways: ["172.18.0.1/16", "2001:db8:18::1/64"])
+    name: "web-net", bridge: Plan.bridge, prefixes: [.ipv4: "172.18.0.", .ipv6: "2001:db8:18::"])
   package static let back = BridgeNetwork(
-    name: "back-net", bridge: "br-back", subnets: ["172.19.0.0/16", "2001:db8:19::/64"],
-    gateways: ["172.19.0.1/16", "2001:db8:19::1/64"])
+    name: "back-net", bridge: "br-back", prefixes: [.ipv4: "172.19.0.", .ipv6: "2001:db8:19::"])
+
+  /// One of 200 more, `number` from 0.
+  package static func numbered(_ number: Int, _ name: String, hasGateway: Bool = true) -> BridgeNetwork {
+    BridgeNetwork(
+      name: name, bridge: "br-\(name)", prefixes: [.ipv4: "172.20.\(number).", .ipv6: "2001:db8:\(number + 20)::"],
+      length4: 24, hasGateway: hasGateway)
+  }
+
+  private init(
+    name: String, bridge: String, prefixes: [AddressFamily: String], length4: Int = 16, hasGateway: Bool = true
+  ) {
+    (self.name, self.bridge, self.prefixes) = (name, bridge, prefixes)
+    (self.length4, self.hasGateway) = (length4, hasGateway)
+  }
+
+  package var subnets: [String] {
+    AddressFamily.allCases.map { "\(IPPrefix(gateway($0), length: length($0))?.description ?? "")" }
+  }
+  /// The host's address on it.
+  package func gateway(_ family: AddressFamily) -> IPAddress { address(family, hostPart: 1) }
+  package func address(_ family: AddressFamily, hostPart: Int) -> IPAddress {
+    IPAddress(stringLiteral: "\(prefixes[family, default: ""])\(hostPart)")
+  }
+  fileprivate func length(_ family: AddressFamily) -> Int { family == .ipv4 ? length4 : 64 }
+  fileprivate var gateways: [String] { AddressFamily.allCases.map { "\(gateway($0))/\(length($0))" } }
+
+  fileprivate func container(_ name: String, hostPart: Int) throws -> Node {
+    Node(
+      name: name, namespace: try NetworkNamespace(), ipv4: address(.ipv4, hostPart: hostPart),
+      ipv6: address(.ipv6, hostPart: hostPart))
+  }
 }
 
 package final class Topology {
@@ -46,6 +78,8 @@ package final class Topology {
   package let web: Node
   package let neighbour: Node
   package let other: Node
+  /// The containers of the networks that `init` was given: `c-NAME`, and its neighbour, `n-NAME`.
+  package let pairs: [String: (container: Node, neighbour: Node)]
   private let servers: [EchoServer]
 
   /// The port every node but the host answers on.
@@ -53,40 +87,54 @@ package final class Topology {
   /// A second one, which no test publishes.
   package static let unpublished: UInt16 = 81
 
-  /// `bridgeNetfilter`: bridged packets pass the packet filter too (`bridge-nf-call-iptables`).
-  package init(bridgeNetfilter: Bool = false) async throws {
+  /// A program of the host's own.
+  package static let hostPort: UInt16 = 7
+
+  /// `bridgeNetfilter`: bridged packets pass the packet filter too (`bridge-nf-call-iptables`). `networks`: more of
+  /// them, each with two containers.
+  package init(bridgeNetfilter: Bool = false, networks: [BridgeNetwork] = []) async throws {
     host = Node(name: "host", namespace: try NetworkNamespace(), ipv4: Plan.host4, ipv6: Plan.host6)
     remote = Node(name: "remote", namespace: try NetworkNamespace(), ipv4: "192.0.2.2", ipv6: "2001:db8::2")
     routed = Node(name: "routed", namespace: try NetworkNamespace(), ipv4: "198.51.100.2", ipv6: "2001:db8:100::2")
-    web = Node(name: "web", namespace: try NetworkNamespace(), ipv4: Plan.container4, ipv6: Plan.container6)
-    neighbour = Node(
-      name: "neighbour", namespace: try NetworkNamespace(), ipv4: "172.18.0.3", ipv6: "2001:db8:18::3")
-    other = Node(name: "other", namespace: try NetworkNamespace(), ipv4: "172.19.0.2", ipv6: "2001:db8:19::2")
-    let links = [
+    web = try BridgeNetwork.web.container("web", hostPart: 2)
+    neighbour = try BridgeNetwork.web.container("neighbour", hostPart: 3)
+    other = try BridgeNetwork.back.container("other", hostPart: 2)
+    var links = [
       Link(node: remote, to: .host(["192.0.2.1/24", "2001:db8::1/64"]), isRouted: false),
       Link(node: routed, to: .host(["198.51.100.1/24", "2001:db8:100::1/64"]), isRouted: true),
       Link(node: web, to: .bridge(.web), isRouted: true),
       Link(node: neighbour, to: .bridge(.web), isRouted: true),
       Link(node: other, to: .bridge(.back), isRouted: true),
     ]
+    pairs = try Dictionary(
+      uniqueKeysWithValues: networks.map {
+        ($0.name, (try $0.container("c-\($0.name)", hostPart: 2), try $0.container("n-\($0.name)", hostPart: 3)))
+      })
+    for network in networks {
+      guard let (container, neighbour) = pairs[network.name] else { continue }
+      links += [container, neighbour].map { Link(node: $0, to: .bridge(network), isRouted: true) }
+    }
     for node in [host] + links.map(\.node) {
       // Duplicate address detection takes a second, in which the host solicits no neighbour it forwards to.
       try node.namespace.run { () throws(SystemError) in
         try write("0", to: "/proc/sys/net/ipv6/conf/default/accept_dad")
       }
     }
-    try await Self.build(host.namespace, links, bridgeNetfilter: bridgeNetfilter)
-    servers = try links.map(\.node).flatMap { node in
-      try [Self.port, Self.unpublished].map { try EchoServer(node.name, in: node.namespace, port: $0) }
-    }
+    try await Self.build(host.namespace, [.web, .back] + networks, links, bridgeNetfilter: bridgeNetfilter)
+    servers =
+      try links.map(\.node).flatMap { node in
+        try [Self.port, Self.unpublished].map { try EchoServer(node.name, in: node.namespace, port: $0) }
+      } + [EchoServer(host.name, in: host.namespace, port: Self.hostPort)]
   }
 
-  private static func build(_ host: NetworkNamespace, _ links: [Link], bridgeNetfilter: Bool) async throws {
+  private static func build(
+    _ host: NetworkNamespace, _ networks: [BridgeNetwork], _ links: [Link], bridgeNetfilter: Bool
+  ) async throws {
     var lines = ["link set lo up"]
-    for network in [BridgeNetwork.web, .back] {
+    for network in networks {
       lines.append("link add \(network.bridge) type bridge")
       lines.append("link set \(network.bridge) up")
-      lines += network.gateways.map { "address add \($0) dev \(network.bridge)" }
+      if network.hasGateway { lines += network.gateways.map { "address add \($0) dev \(network.bridge)" } }
     }
     lines += links.flatMap { $0.hostEnd(hairpin: bridgeNetfilter) }
     try await host.command("ip", "-batch", "-", input: lines.joined(separator: "\n"))
@@ -155,7 +203,8 @@ extension AgentProgram {
     _ network: BridgeNetwork, options: [String: String] = [:], isInternal: Bool = false
   ) throws -> JSON {
     let prefixed = options.sorted { $0.key < $1.key }.map {
-      (key: "com.docker.network.bridge." + $0.key, value: JSON.string($0.value))
+      let prefix = $0.key.hasPrefix("host_ipv") ? "com.docker.network." : "com.docker.network.bridge."
+      return (key: prefix + $0.key, value: JSON.string($0.value))
     }
     return try succeed(
       .object([
@@ -172,6 +221,11 @@ extension AgentProgram {
 
   @discardableResult
   package func start(_ node: Node, on network: BridgeNetwork = .web, publish: [String]) throws -> JSON {
+    try start(node, on: network, publish: publish.map { .string($0) })
+  }
+
+  @discardableResult
+  package func start(_ node: Node, on network: BridgeNetwork = .web, publish: [JSON]) throws -> JSON {
     try succeed(
       .object([
         ("event", .string("container.start")),
@@ -188,10 +242,15 @@ extension AgentProgram {
                 ])
               ])
             ),
-            ("publish", .array(publish.map { .string($0) })),
+            ("publish", .array(publish)),
           ])
         ),
       ]))
+  }
+
+  @discardableResult
+  package func remove(_ network: BridgeNetwork) throws -> JSON {
+    try succeed(.object([("event", .string("network.remove")), ("network", .string(network.name))]))
   }
 
   @discardableResult
