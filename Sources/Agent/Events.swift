@@ -43,9 +43,9 @@ extension PortMapper {
   // MARK: Networks
 
   private func createNetwork(_ network: Network, in snapshot: Snapshot.Key, _ scope: inout Scope) throws -> Reply {
+    snapshots[snapshot]?.networks.insert(network.id)
     let resolved = try ResolvedNetwork(network, defaultBind: configuration.ip)
     let warnings = resolved.options.warnings + host.warnings(about: resolved, configuration)
-    snapshots[snapshot]?.networks.insert(network.id)
     let before = networks.byID[network.id]
     if let before {
       var same = network
@@ -104,8 +104,9 @@ extension PortMapper {
   private func startContainer(
     _ announced: Container, in snapshot: Snapshot.Key, _ scope: inout Scope
   ) throws -> Reply {
+    // Announced is announced, even when it is refused below: what runs is not pruned for an error of ours or theirs.
+    snapshots[snapshot]?.containers.insert(announced.id)
     let container = try attach(announced)
-    snapshots[snapshot]?.containers.insert(container.id)
     let before = try store.container(source: container.source, id: container.id)
     if let before {
       // A start that was overtaken by a later one of the same container must not undo it.

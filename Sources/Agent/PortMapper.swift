@@ -93,13 +93,30 @@ package final class PortMapper {
     do {
       try converge(scope)
     } catch {
+      if heal(after: error) { return finish(scope, replies) }
       undo(scope)
       snapshots = snapshotsBefore
       if events.count > 1 { return events.flatMap { commit([$0]) } }
       return [.failed(refusal(of: error, "program the kernel"))]
     }
+    return finish(scope, replies)
+  }
+
+  private func finish(_ scope: Scope, _ replies: [Reply]) -> [Reply] {
     settle(scope)
     return replies
+  }
+
+  /// The kernel may have refused because its table is not what it was: someone flushed or edited it. Then the way out is to
+  /// make all of it what is stored. Returns whether that worked.
+  private func heal(after error: any Error) -> Bool {
+    log.warning("the kernel refused a change; reading its table", metadata: ["error": "\(error)"])
+    do {
+      try convergeEverything()
+      return true
+    } catch {
+      return false
+    }
   }
 
   /// Records one event, or nothing of it.
