@@ -87,11 +87,23 @@ let package = Package(
         "Storage", "PortMaps", "Migrations", .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "GRDBSQLite", package: "GRDB.swift"),
       ], swiftSettings: settings),
+    .testTarget(
+      name: "CommandTests",
+      dependencies: [
+        "pmagent", "Agent", "Feed", "Netfilter", "PortMaps", "Storage", "TestSupport",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
+      ], swiftSettings: settings),
     // The built program in namespaces: socket, database, kernel and packets.
     .testTarget(
       name: "SystemTests",
       dependencies: [
-        "Agent", "Feed", "PortMaps", "TestSupport", "pmagent",
+        "Agent", "Feed", "Netfilter", "PortMaps", "Storage", "TestSupport", "pmagent",
+        .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "Logging", package: "swift-log"),
         .product(name: "Subprocess", package: "swift-subprocess"),
       ], swiftSettings: settings),
   ],

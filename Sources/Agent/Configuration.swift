@@ -13,6 +13,9 @@ package struct Configuration: Sendable, Equatable {
   package var directRouting = DirectRouting.allow
   package var holdPorts = HoldPolicy.auto
   package var ipForward = IPForward.enable
+  /// Leaves the host an open router when the agent turned forwarding on.
+  package var ipForwardNoDrop = false
+  package var forwardAllow: [FilterPolicy.InterfacePair] = []
   /// Resolve, store and list, install nothing (Docker's `iptables: false`).
   package var firewall = true
   package var sources: [String: Source] = [:]
@@ -27,7 +30,6 @@ package struct Configuration: Sendable, Equatable {
   package init() {}
 
   package func holdPolicy(of source: String) -> HoldPolicy { sources[source]?.holdPorts ?? holdPorts }
-  var filterPolicy: FilterPolicy { FilterPolicy(allowsDirectRouting: directRouting == .allow) }
 }
 
 /// A configuration file that cannot be used: names the file, the key and what is accepted.
@@ -76,6 +78,8 @@ extension Configuration {
     directRouting = try keys.choice("direct_routing") ?? directRouting
     holdPorts = try keys.choice("hold_ports") ?? holdPorts
     ipForward = try keys.choice("ip_forward") ?? ipForward
+    ipForwardNoDrop = try keys.bool("ip_forward_no_drop") ?? ipForwardNoDrop
+    forwardAllow = try keys.pairs("forward_allow") ?? forwardAllow
     firewall = try keys.bool("firewall") ?? firewall
     for (name, table) in try keys.tables("source") {
       var keys = table
@@ -114,6 +118,19 @@ private struct Keys {
     guard let path = try string(key) else { return nil }
     guard path.hasPrefix("/") else { throw error(key, "\"\(path)\" is not an absolute path") }
     return path
+  }
+
+  /// `[["eth0", "eth1"]]`
+  mutating func pairs(_ key: String) throws(ConfigurationError) -> [FilterPolicy.InterfacePair]? {
+    try take(key, "a list of pairs of interface names, [[\"eth0\", \"eth1\"]],") { value in
+      guard let outer = value.array else { return nil }
+      let pairs = outer.compactMap { inner -> FilterPolicy.InterfacePair? in
+        let names = inner.array?.compactMap(\.string) ?? []
+        guard names.count == 2, inner.array?.count == 2, names.allSatisfy(Network.isInterfaceName) else { return nil }
+        return FilterPolicy.InterfacePair(from: names[0], to: names[1])
+      }
+      return pairs.count == outer.count ? pairs : nil
+    }
   }
 
   mutating func choice<Choice: RawRepresentable & CaseIterable>(

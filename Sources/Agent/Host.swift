@@ -2,11 +2,15 @@ import Logging
 import PortMaps
 import Storage
 
-/// What the agent reads and sets on the host besides its table. What it sets it records, so that `teardown` can put the
-/// old value back.
+/// What the agent reads and sets on the host besides its table.
+///
+/// A setting is recorded with the value found *before* it is changed, so that no crash loses what `teardown` has to put
+/// back. Records of an earlier boot mean nothing: the kernel forgot them.
 struct Host {
   let store: Store
   let log: Logger
+
+  // MARK: Ports
 
   func readEphemeralPorts(_ ephemeral: inout EphemeralPorts) {
     if let bounds = Sysctl.localPortRange.value?.split(whereSeparator: \.isWhitespace).compactMap({ UInt16($0) }),
@@ -22,28 +26,114 @@ struct Host {
     }
   }
 
-  /// Forwarding, without which no published port of that family reaches a container.
-  func enableForwarding() {
-    for sysctl in [Sysctl.ipForward, .ipv6Forwarding] { set(sysctl, to: "1") }
+  // MARK: Sysctls
+
+  func forgetEarlierBoot() throws(StoreError) {
+    guard try store.setting("boot_id") != Version.bootID else { return }
+    for (name, _) in try store.sysctls() { try store.forgetSysctl(name: name) }
+    try store.setSetting("boot_id", Version.bootID)
+  }
+
+  /// Records the intent to turn on forwarding for the families of `networks` where it is off.
+  func intendForwarding(for networks: [ResolvedNetwork]) throws(StoreError) {
+    for family in AddressFamily.allCases where networks.contains(where: { $0.isFiltered && $0.network.has(family) }) {
+      let sysctl = Sysctl.forwarding(family)
+      if sysctl.value == "0" { try store.recordSysctl(name: sysctl.name, previous: "0") }
+    }
+  }
+
+  /// Carries out what `intendForwarding` recorded; by then the filter drops what the host did not forward before.
+  func enableIntendedForwarding() throws(StoreError) {
+    let recorded = try store.sysctls().map(\.name)
+    for family in AddressFamily.allCases where recorded.contains(Sysctl.forwarding(family).name) {
+      set(.forwarding(family), to: "1")
+    }
   }
 
   /// Lets the host reach ports published on 127.0.0.1 through the network's bridge. The guard chain is in place already.
   func prepare(_ network: ResolvedNetwork) {
+    guard let sysctl = routeLocalnet(of: network), let previous = sysctl.value, previous != "1" else { return }
+    do {
+      try store.recordSysctl(name: sysctl.name, previous: previous)
+      set(sysctl, to: "1")
+    } catch {
+      log.error("could not record \(sysctl.name), which stays \(previous)", metadata: ["error": "\(error)"])
+    }
+  }
+
+  /// Undoes `prepare` for a network that is gone.
+  func restore(_ network: ResolvedNetwork) {
+    guard let sysctl = routeLocalnet(of: network) else { return }
+    do {
+      guard let previous = try store.sysctls().first(where: { $0.name == sysctl.name })?.previous else { return }
+      if sysctl.value != nil { set(sysctl, to: previous) }
+      try store.forgetSysctl(name: sysctl.name)
+    } catch {
+      log.error("could not put \(sysctl.name) back", metadata: ["error": "\(error)"])
+    }
+  }
+
+  private func routeLocalnet(of network: ResolvedNetwork) -> Sysctl? {
     guard network.isFiltered, let bridge = network.network.bridge, network.network.has(.ipv4),
-      network.options.mode(.ipv4).translates
-    else { return }
-    set(.routeLocalnet(bridge), to: "1")
+      !network.network.isInternal, network.options.mode(.ipv4).translates
+    else { return nil }
+    return .routeLocalnet(bridge)
   }
 
   /// Absent is fine: the bridge may not be there yet, the kernel may lack IPv6.
   private func set(_ sysctl: Sysctl, to value: String) {
     guard let previous = sysctl.value, previous != value else { return }
     do {
-      try store.recordSysctl(name: sysctl.name, previous: previous)
       try sysctl.set(value)
       log.info("sysctl set", metadata: ["name": "\(sysctl.name)", "value": "\(value)", "previous": "\(previous)"])
     } catch {
       log.error("could not set \(sysctl.name) to \(value)", metadata: ["error": "\(error)"])
     }
+  }
+
+  // MARK: Warnings
+
+  /// What of the host keeps `network` from working as its options say.
+  func warnings(about network: ResolvedNetwork, _ configuration: Configuration) -> [Warning] {
+    guard network.isFiltered, let bridge = network.network.bridge else { return [] }
+    var warnings: [Warning] = []
+    for family in AddressFamily.allCases where network.network.has(family) {
+      let sysctl = Sysctl.forwarding(family)
+      if configuration.ipForward == .check, sysctl.value == "0", !network.network.isInternal {
+        warnings.append(
+          Warning(
+            .forwardingDisabled,
+            "network \(network.network.name): \(sysctl.name) is 0, so no packet reaches its containers over "
+              + "\(family.title): set it to 1, or ip_forward = \"enable\""))
+      }
+      if network.options.mode(family) == .isolated, let address = address(of: bridge, family) {
+        warnings.append(
+          Warning(
+            .isolatedBridgeHasAddress,
+            "network \(network.network.name): bridge \(bridge) has the \(family.title) address \(address), through which "
+              + "containers of an isolated network reach the host: remove it"))
+      }
+    }
+    return warnings
+  }
+
+  private func address(of interface: String, _ family: AddressFamily) -> IPAddress? {
+    do {
+      return try localAddresses(of: interface).sorted().first { $0.family == family && !$0.isLinkLocal }
+    } catch {
+      log.error("could not read the addresses of \(interface)", metadata: ["error": "\(error)"])
+      return nil
+    }
+  }
+}
+
+extension Store {
+  /// The policy that `configuration` and the sysctls changed so far make.
+  func filterPolicy(_ configuration: Configuration) throws(StoreError) -> FilterPolicy {
+    let recorded = try sysctls().map(\.name)
+    let closed = AddressFamily.allCases.filter { recorded.contains(Sysctl.forwarding($0).name) }
+    return FilterPolicy(
+      allowsDirectRouting: configuration.directRouting == .allow,
+      closedForwarding: configuration.ipForwardNoDrop ? [] : Set(closed), forwardAllow: configuration.forwardAllow)
   }
 }

@@ -4,8 +4,8 @@ import NIOCore
 import NIOPosix
 import PortMaps
 
-/// The addresses this host has now, in the network namespace of the calling thread (getifaddrs(3)).
-func localAddresses() throws(Errno) -> Set<IPAddress> {
+/// The addresses this host or one interface has now, in the network namespace of the calling thread (getifaddrs(3)).
+func localAddresses(of interface: String? = nil) throws(Errno) -> Set<IPAddress> {
   var list: UnsafeMutablePointer<ifaddrs>?
   try Errno.check(getifaddrs(&list))
   defer { freeifaddrs(list) }
@@ -14,6 +14,7 @@ func localAddresses() throws(Errno) -> Set<IPAddress> {
   while let entry = next?.pointee {
     next = entry.ifa_next
     guard let address = entry.ifa_addr else { continue }
+    if let interface, String(cString: entry.ifa_name) != interface { continue }
     let raw = UnsafeRawPointer(address)
     switch CInt(address.pointee.sa_family) {
     case AF_INET: addresses.insert(raw, at: MemoryLayout<sockaddr_in>.offset(of: \.sin_addr), count: 4)
@@ -148,5 +149,5 @@ enum HostEvents {
 
 extension IPAddress {
   /// 169.254.0.0/16 or fe80::/10.
-  fileprivate var isLinkLocal: Bool { family == .ipv4 ? low >> 16 == 0xa9fe : high >> 54 == 0x3fa }
+  var isLinkLocal: Bool { family == .ipv4 ? low >> 16 == 0xa9fe : high >> 54 == 0x3fa }
 }

@@ -5,20 +5,22 @@ import PortMaps
 import Storage
 
 extension PortMapper {
-  /// Opens the store and the kernel and makes the kernel agree with what is stored: the same `converge` an event ends in,
-  /// only that its scope is everything.
+  /// Opens the kernel and makes it agree with what is stored: the same `converge` an event ends in, only that its scope is
+  /// everything.
   ///
-  /// Fails with `StoreError` (damaged, newer, in use), `KernelError` (no permission, another owner).
-  package static func start(_ configuration: Configuration, log: Logger) throws -> PortMapper {
-    let store = try Store.open(at: configuration.database, access: .readWrite)
+  /// Fails with `StoreError` (damaged), `KernelError` (no permission, another owner).
+  package static func start(_ configuration: Configuration, _ store: Store, log: Logger) throws -> PortMapper {
     let kernel = configuration.firewall ? try KernelRuleset.open() : nil
     let mapper = PortMapper(store: store, kernel: kernel, configuration: configuration, log: log)
+    try mapper.host.forgetEarlierBoot()
     _ = mapper.held.addressesChanged(to: try localAddresses())
     try mapper.load()
-    // The guard chain first: `route_localnet` is only set when it is in place.
+    var scope = Scope()
+    try mapper.intendForwarding(for: mapper.networks.all, &scope)
+    // The filter first: forwarding and `route_localnet` are only turned on when it is in place.
     try mapper.convergeEverything()
-    if configuration.ipForward == .enable, configuration.firewall { mapper.host.enableForwarding() }
-    for network in mapper.networks.all { mapper.host.prepare(network) }
+    mapper.enableIntendedForwarding()
+    if kernel != nil { for network in mapper.networks.all { mapper.host.prepare(network) } }
     return mapper
   }
 
@@ -26,14 +28,16 @@ extension PortMapper {
     for network in try store.networks() {
       networks.set(try ResolvedNetwork(network, defaultBind: configuration.ip), id: network.id)
     }
+    policy = try store.filterPolicy(configuration)
     try store.forEachContainer { record in
       claim(record)
       rehold(record)
     }
   }
 
-  /// A port that another program took while the agent was away leaves a working mapping that is not held.
-  private func rehold(_ record: ContainerRecord) {
+  /// Holds what is not held yet of a stored container. A port that another program took meanwhile leaves a working mapping
+  /// that is not held.
+  func rehold(_ record: ContainerRecord) {
     let policy = configuration.holdPolicy(of: record.container.source)
     for binding in record.bindings where policy.holds(rangeOf: binding.containerPorts.count) {
       for port in binding.allHostPorts { held.retake(port) }
@@ -46,14 +50,16 @@ extension PortMapper {
   package func reconfigure(_ new: Configuration) throws {
     let resolved = try networks.all.map { try ResolvedNetwork($0.network, defaultBind: new.ip) }
     configuration = new
+    policy = try store.filterPolicy(new)
     for network in resolved { networks.set(network, id: network.network.id) }
     try convergeEverything()
   }
 
   func hostChanged(_ event: HostEvent) {
     switch event {
-    case .link(let name):
+    case .link(let name) where kernel != nil:
       for network in networks.all where network.network.bridge == name { host.prepare(network) }
+    case .link: break
     case .addressAdded(let address): addressesChanged(to: held.localAddresses.union([address]))
     case .addressRemoved, .unknown:
       do {
@@ -62,17 +68,20 @@ extension PortMapper {
       } catch {
         log.error("could not read the host's addresses", metadata: ["error": "\(error)"])
       }
-      if event == .unknown { for network in networks.all { host.prepare(network) } }
+      if event == .unknown, kernel != nil { for network in networks.all { host.prepare(network) } }
     }
   }
 
   private func addressesChanged(to addresses: Set<IPAddress>) {
-    if held.addressesChanged(to: addresses) { retryWaiting() }
+    report(held.addressesChanged(to: addresses))
   }
 
-  /// Tries again for the ports that wait, and tells watchers of those that need not any more.
-  package func retryWaiting() {
-    for port in held.retryWaiting() {
+  /// Tries again for the ports that wait.
+  package func retryWaiting() { report(held.retryWaiting()) }
+
+  /// Tells the log and the watchers of mappings whose state changed without an event.
+  private func report(_ ports: [HostPort]) {
+    for port in ports {
       log.notice("state of a held port changed", metadata: ["port": "\(port)"])
       guard !watchers.isEmpty else { continue }
       do {
@@ -91,8 +100,7 @@ extension PortMapper {
   /// Reads the whole table and repairs it. Equal means that nothing is written.
   func convergeEverything() throws {
     guard let kernel else { return }
-    var want: [Element] = networks.all.flatMap { $0.elements(configuration.filterPolicy) }
-    try store.forEachContainer { want += $0.elements }
+    let want = try wantedElements()
     let installed = try kernel.read()
     if let installed, installed.skeletonIsCurrent {
       let change = difference(from: installed.elements, to: want)
@@ -110,14 +118,37 @@ extension PortMapper {
     verifiedGeneration = try kernel.generation()
   }
 
+  private func wantedElements() throws -> [Element] {
+    var want = policy.elements + networks.all.flatMap { $0.elements(policy) }
+    try store.forEachContainer { want += $0.elements }
+    return want
+  }
+
+  /// Records that forwarding is to be turned on where `networks` need it, and what the filter then has to drop.
+  func intendForwarding(for networks: [ResolvedNetwork], _ scope: inout Scope) throws {
+    guard configuration.ipForward == .enable, configuration.firewall else { return }
+    try host.intendForwarding(for: networks)
+    let changed = try store.filterPolicy(configuration)
+    guard changed != policy else { return }
+    scope.note(policyBefore: policy)
+    policy = changed
+  }
+
+  func enableIntendedForwarding() {
+    do {
+      try host.enableIntendedForwarding()
+    } catch {
+      log.error("could not read which sysctls to set", metadata: ["error": "\(error)"])
+    }
+  }
+
   /// Whether the kernel's table is exactly what is stored. Reads the table only when some transaction has happened since
   /// it was last known to be.
   func kernelAgrees() throws -> Bool {
     guard let kernel else { return true }
     let generation = try kernel.generation()
     if generation == verifiedGeneration { return true }
-    var want: [Element] = networks.all.flatMap { $0.elements(configuration.filterPolicy) }
-    try store.forEachContainer { want += $0.elements }
+    let want = try wantedElements()
     guard let installed = try kernel.read(), installed.skeletonIsCurrent,
       difference(from: installed.elements, to: want).isEmpty
     else { return false }

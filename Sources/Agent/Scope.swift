@@ -16,6 +16,8 @@ struct Scope {
 
   private(set) var containers: [Key: Change<ContainerRecord>] = [:]
   private(set) var networks: [String: Change<ResolvedNetwork>] = [:]
+  /// `nil`: not touched.
+  private(set) var policyBefore: FilterPolicy?
   let journal = Journal()
 
   /// Ports that were not held before; a class, because port choice fills it through a closure.
@@ -33,10 +35,13 @@ struct Scope {
     networks[id] = Change(before: networks[id].map(\.before) ?? before, after: after)
   }
 
+  mutating func note(policyBefore policy: FilterPolicy) { policyBefore = policyBefore ?? policy }
+
   /// `later` happened after everything in here.
   mutating func merge(_ later: Scope) {
     for (key, change) in later.containers { note(container: key, before: change.before, after: change.after) }
     for (id, change) in later.networks { note(network: id, before: change.before, after: change.after) }
+    if let policy = later.policyBefore { note(policyBefore: policy) }
     journal.held += later.journal.held
   }
 }

@@ -16,7 +16,7 @@ package struct StoredState {
     for network in try store.networks() {
       networks.set(try ResolvedNetwork(network, defaultBind: configuration.ip), id: network.id)
     }
-    return StoredState(store: store, networks: networks, policy: configuration.filterPolicy)
+    return StoredState(store: store, networks: networks, policy: try store.filterPolicy(configuration))
   }
 
   /// Their state is `live`: nobody who could tell otherwise is running.
@@ -31,7 +31,7 @@ package struct StoredState {
 
   /// What the agent would install, as text that `nft -f` loads.
   package func ruleset() throws -> String {
-    var elements = networks.all.flatMap { $0.elements(policy) }
+    var elements = policy.elements + networks.all.flatMap { $0.elements(policy) }
     try store.forEachContainer { elements += $0.elements }
     return NftText.ruleset(difference(from: [], to: elements).additions)
   }

@@ -1,4 +1,5 @@
 import Glibc
+import PortMaps
 
 /// Small files of /proc and /sys, which are read and written whole.
 enum SystemFile {
@@ -36,8 +37,10 @@ struct Sysctl: Hashable {
   var value: String? { SystemFile.read("/proc/sys/" + name).map { String($0.prefix { $0 != "\n" }) } }
   func set(_ value: String) throws(Errno) { try SystemFile.write(value, to: "/proc/sys/" + name) }
 
-  static let ipForward = Sysctl(path: "net/ipv4/ip_forward")
-  static let ipv6Forwarding = Sysctl(path: "net/ipv6/conf/all/forwarding")
+  /// Without it no packet of the family reaches a container.
+  static func forwarding(_ family: AddressFamily) -> Sysctl {
+    Sysctl(path: family == .ipv4 ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding")
+  }
   static let localPortRange = Sysctl(path: "net/ipv4/ip_local_port_range")
   static let localReservedPorts = Sysctl(path: "net/ipv4/ip_local_reserved_ports")
   /// Lets packets for 127.0.0.0/8 be routed to `interface`: what makes `127.0.0.1:8080` reach a container.

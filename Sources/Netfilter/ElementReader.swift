@@ -47,6 +47,10 @@ extension Element.Key {
     var key: Self?
     switch types {
     case [.inetProto, .inetService]: key = port().map { .port($0, $1) }
+    case [.nfProto]:
+      if let number = exact({ $0.nfproto() }) {
+        key = AddressFamily.allCases.first { $0.nfproto == number }.map { .family($0) }
+      }
     case [.ifname]: key = interface().map { .interface($0) }
     case [.ifname, .ifname]:
       if let name = interface(), let other = interface() { key = .interfaces(name, other) }
@@ -117,6 +121,7 @@ private struct FieldReader {
     field(.inetProto).flatMap { TransportProtocol(rawValue: UInt8($0.big)) }
   }
   mutating func port() -> UInt16? { field(.inetService).map { UInt16($0.big) } }
+  mutating func nfproto() -> UInt8? { field(.nfProto)?.first }
   mutating func interface() -> String? { field(.ifname).flatMap(\.string) }
 }
 

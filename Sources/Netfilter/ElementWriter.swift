@@ -56,6 +56,7 @@ extension MessageWriter {
     case .interfacePrefix(let name, let prefix):
       interface(name)
       address(edge(prefix))
+    case .family(let family): big(UInt32(family.nfproto) << 24)
     }
   }
 
@@ -100,6 +101,11 @@ extension MessageWriter {
     append(bytes)
     for _ in bytes.count..<DataType.ifname.size { append(0) }
   }
+}
+
+extension AddressFamily {
+  /// `NFPROTO_IPV4`, `NFPROTO_IPV6` of linux/netfilter.h.
+  var nfproto: UInt8 { UInt8(self == .ipv4 ? NFPROTO_IPV4 : NFPROTO_IPV6) }
 }
 
 extension Verdict {

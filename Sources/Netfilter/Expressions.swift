@@ -44,7 +44,7 @@ extension Statement {
       [selector.load(0), compare(NFT_CMP_NEQ, padded(name))]
     case .family(let family):
       // meta nfproto ipv4
-      [meta(NFT_META_NFPROTO, 0), compare(NFT_CMP_EQ, [family == .ipv4 ? nfprotoIPv4 : nfprotoIPv6])]
+      [meta(NFT_META_NFPROTO, 0), compare(NFT_CMP_EQ, [family.nfproto])]
     case .transport(let transport):
       // meta l4proto tcp
       [meta(NFT_META_L4PROTO, 0), compare(NFT_CMP_EQ, [transport.rawValue])]
@@ -94,6 +94,7 @@ extension Selector {
   fileprivate var type: DataType {
     switch self {
     case .iifname, .oifname: .ifname
+    case .nfproto: .nfProto
     case .l4proto: .inetProto
     case .saddr(let family), .daddr(let family): .address(family)
     case .thDport: .inetService
@@ -107,6 +108,7 @@ extension Selector {
     return switch self {
     case .iifname: meta(NFT_META_IIFNAME, slot)
     case .oifname: meta(NFT_META_OIFNAME, slot)
+    case .nfproto: meta(NFT_META_NFPROTO, slot)
     case .l4proto: meta(NFT_META_L4PROTO, slot)
     case .saddr(let family): payload(NFT_PAYLOAD_NETWORK_HEADER, family == .ipv4 ? 12 : 8, length, slot)
     case .daddr(let family): payload(NFT_PAYLOAD_NETWORK_HEADER, family == .ipv4 ? 16 : 24, length, slot)
@@ -175,7 +177,7 @@ private func translate(_ type: nft_nat_types, _ family: AddressFamily, portAt sl
   if slot != nil { flags |= UInt32(NF_NAT_RANGE_PROTO_SPECIFIED) }
   var expression = Expression(
     "nat", (NFTNL_EXPR_NAT_TYPE, .number(type.rawValue)),
-    (NFTNL_EXPR_NAT_FAMILY, .number(UInt32(family == .ipv4 ? nfprotoIPv4 : nfprotoIPv6))),
+    (NFTNL_EXPR_NAT_FAMILY, .number(UInt32(family.nfproto))),
     (NFTNL_EXPR_NAT_REG_ADDR_MIN, register(0)), (NFTNL_EXPR_NAT_REG_ADDR_MAX, register(0)),
     (NFTNL_EXPR_NAT_FLAGS, .number(flags)))
   if let slot {
@@ -193,8 +195,6 @@ private func immediate(_ verdict: Verdict) -> Expression {
   return expression
 }
 
-private let nfprotoIPv4 = UInt8(NFPROTO_IPV4)
-private let nfprotoIPv6 = UInt8(NFPROTO_IPV6)
 /// NF_CT_STATE_BIT(IP_CT_ESTABLISHED) and NF_CT_STATE_BIT(IP_CT_RELATED) of linux/netfilter/nf_conntrack_common.h
 private let ctStateEstablished: UInt32 = 1 << 1
 private let ctStateRelated: UInt32 = 1 << 2

@@ -5,7 +5,32 @@
 package struct FilterPolicy: Sendable, Equatable {
   /// Remote hosts with a route may reach published ports at the container's own address (`direct_routing = "allow"`).
   package var allowsDirectRouting: Bool
-  package init(allowsDirectRouting: Bool = true) { self.allowsDirectRouting = allowsDirectRouting }
+  /// Families whose forwarding the agent turned on: what does not involve its bridges is then dropped, as it was before.
+  package var closedForwarding: Set<AddressFamily>
+  /// Interfaces from and to which such packets pass all the same (`forward_allow`).
+  package var forwardAllow: [InterfacePair]
+
+  package struct InterfacePair: Sendable, Hashable {
+    package var from: String
+    package var to: String
+    package init(from: String, to: String) { (self.from, self.to) = (from, to) }
+  }
+
+  package init(
+    allowsDirectRouting: Bool = true, closedForwarding: Set<AddressFamily> = [], forwardAllow: [InterfacePair] = []
+  ) {
+    self.allowsDirectRouting = allowsDirectRouting
+    self.closedForwarding = closedForwarding
+    self.forwardAllow = forwardAllow
+  }
+
+  /// What belongs to no network.
+  package var elements: [Element] {
+    forwardAllow.map { Element(.forwardAllow, .interfaces($0.from, $0.to), comment: "forward_allow") }
+      + closedForwarding.sorted().map {
+        Element(.forwardPolicy, .family($0), .verdict(.drop), comment: "forwarding was off before pmagent")
+      }
+  }
 }
 
 extension ResolvedNetwork {

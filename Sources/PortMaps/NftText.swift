@@ -58,6 +58,7 @@ package enum NftText {
     case .interface(let name): "\"\(name)\""
     case .interfaces(let first, let second): "\"\(first)\" . \"\(second)\""
     case .interfacePrefix(let name, let prefix): "\"\(name)\" . \(prefix)"
+    case .family(let family): family.name
     }
   }
 
@@ -114,6 +115,7 @@ package enum NftText {
     switch selector {
     case .iifname: "iifname"
     case .oifname: "oifname"
+    case .nfproto: "meta nfproto"
     case .l4proto: "meta l4proto"
     case .saddr(let family): "\(protocolName(family)) saddr"
     case .daddr(let family): "\(protocolName(family)) daddr"

@@ -4,6 +4,7 @@
 /// What a statement looks at, with the datatype that a set's key field then has.
 package enum Selector: Sendable, Hashable {
   case iifname, oifname
+  case nfproto
   case l4proto
   case saddr(AddressFamily)
   case daddr(AddressFamily)
@@ -14,6 +15,7 @@ package enum Selector: Sendable, Hashable {
 /// Datatypes of nft(8) that our keys and data are made of. The raw value is libnftables' number for it
 /// (`enum datatypes` in nftables' include/datatype.h), which `nft list` reads to print a set.
 package enum DataType: UInt32, Sendable, Hashable {
+  case nfProto = 2
   case ipv4Address = 7
   case ipv6Address = 8
   case inetProto = 12
@@ -23,6 +25,7 @@ package enum DataType: UInt32, Sendable, Hashable {
   /// nft(8)'s name.
   package var name: String {
     switch self {
+    case .nfProto: "nf_proto"
     case .ipv4Address: "ipv4_addr"
     case .ipv6Address: "ipv6_addr"
     case .inetProto: "inet_proto"
@@ -36,7 +39,7 @@ package enum DataType: UInt32, Sendable, Hashable {
     switch self {
     case .ipv4Address: 4
     case .ipv6Address: 16
-    case .inetProto: 1
+    case .inetProto, .nfProto: 1
     case .inetService: 2
     case .ifname: 16
     }
@@ -165,6 +168,8 @@ package struct Element: Sendable, Hashable {
     case interfaces(String, String)
     /// `"br-web" . 172.18.0.0/16`
     case interfacePrefix(String, IPPrefix)
+    /// `ipv4`
+    case family(AddressFamily)
   }
   package enum Value: Sendable, Hashable {
     case none

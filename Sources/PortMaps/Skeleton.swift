@@ -32,6 +32,8 @@ package enum SetName: String, Sendable, Hashable, CaseIterable {
   case toBridge6 = "to_bridge6"
   case masquerade6, source6, hairpin6
   case bridges, `internal`, icc, direct, trusted
+  case forwardAllow = "forward_allow"
+  case forwardPolicy = "forward_policy"
 }
 
 /// `SetName`s of one family, so that nothing is written twice.
@@ -87,6 +89,8 @@ package enum Skeleton {
       SetDefinition(.icc, key: [.ifname, .ifname]),
       SetDefinition(.direct, key: [.ifname]),
       SetDefinition(.trusted, key: [.ifname, .ifname]),
+      SetDefinition(.forwardAllow, key: [.ifname, .ifname]),
+      SetDefinition(.forwardPolicy, key: [.nfProto], value: .verdict),
     ]
 
   /// Every set has a definition; a test asserts it.
@@ -144,6 +148,11 @@ package enum Skeleton {
     Rule(.lookup([.iifname], .internal), .counter, .verdict(.drop), comment: "internal: nothing goes out"),
     Rule(.family(.ipv4), .verdictMap([.oifname], .toBridge4)),
     Rule(.family(.ipv6), .verdictMap([.oifname], .toBridge6)),
+    Rule(.lookup([.iifname], .bridges), .verdict(.accept), comment: "containers may go out"),
+    Rule(.lookup([.oifname], .bridges), .verdict(.accept)),
+    // What follows has nothing to do with containers: it is only dropped on a host that was no router before us.
+    Rule(.lookup([.iifname, .oifname], .forwardAllow), .verdict(.accept)),
+    Rule(.verdictMap([.nfproto], .forwardPolicy)),
   ]
 
   private static let toNatRules: [Rule] = [

@@ -13,14 +13,14 @@ struct Answer {
     line = writer.bytes.dropLast()
   }
 
-  /// Fails with `AgentRefusal` for a reply that is not `"ok":true`.
+  /// Fails with `RequestRefused` for a reply that is not `"ok":true`.
   func check() throws {
     if try text(of: "ok").elementsEqual("true".utf8) { return }
     let error = try value(of: "error")
     guard let code = error["code"]?.string, let message = error["message"]?.string else {
       throw UnknownAnswer(part: "error")
     }
-    throw AgentRefusal(code: code, message: message)
+    throw RequestRefused(code: code, message: message)
   }
 
   /// The JSON text of a member's value.
@@ -38,8 +38,8 @@ struct Answer {
   }
 }
 
-/// The agent answered with an error.
-struct AgentRefusal: Error, CustomStringConvertible {
+/// The answer is an error.
+struct RequestRefused: Error, Equatable, CustomStringConvertible {
   /// As sent: an agent of a later version may know more codes.
   let code: String
   let message: String
@@ -47,7 +47,7 @@ struct AgentRefusal: Error, CustomStringConvertible {
 }
 
 /// The agent's reply lacks something, or has it in another form.
-struct UnknownAnswer: Error, CustomStringConvertible {
+struct UnknownAnswer: Error, Equatable, CustomStringConvertible {
   let part: String
   var description: String {
     "the agent's reply has no \"\(part)\" that this program understands; are both of the same version?"

@@ -1,7 +1,6 @@
 import ArgumentParser
 import Feed
 import Glibc
-import PortMaps
 
 extension PMAgent {
   struct Emit: ParsableCommand {
@@ -77,7 +76,7 @@ final class LineFeed {
       guard count > 0 else { return try exchange(rest[...]) }
       guard let end = rest.lastIndex(of: UInt8(ascii: "\n")) else {
         guard rest.count <= Self.longestLine else {
-          throw RequestError(.lineTooLong, "\(file): a line is longer than \(Self.longestLine) bytes")
+          throw LineTooLong(description: "\(file): a line is longer than \(Self.longestLine) bytes")
         }
         continue
       }
@@ -94,8 +93,12 @@ final class LineFeed {
     for _ in lines {
       let answer = Answer(line: try agent.receive())
       try console.print(answer.line)
-      do { try answer.check() } catch is AgentRefusal { hasFailures = true }
+      do { try answer.check() } catch is RequestRefused { hasFailures = true }
     }
     try sending.get()
   }
+}
+
+private struct LineTooLong: Error, CustomStringConvertible {
+  let description: String
 }

@@ -34,7 +34,7 @@ extension EventCommand {
     try agent.send(line)
     let answer = Answer(line: try agent.receive())
     try console.print(answer.line)
-    do { try answer.check() } catch is AgentRefusal { throw ExitStatus.failed }
+    do { try answer.check() } catch is RequestRefused { throw ExitStatus.failed }
   }
 }
 
@@ -42,7 +42,9 @@ extension EventCommand {
 struct EndpointOptions: ParsableArguments {
   @Option(help: ArgumentHelp("The container's IPv4 address there.", valueName: "address")) var ipv4: String?
   @Option(help: ArgumentHelp("The container's IPv6 address there.", valueName: "address")) var ipv6: String?
-  @Option(help: ArgumentHelp("The network with the highest is the container's gateway.", valueName: "number"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("The network with the highest is the container's gateway.", valueName: "number"))
   var gatewayPriority: Int64?
 
   var isEmpty: Bool { ipv4 == nil && ipv6 == nil && gatewayPriority == nil }

@@ -19,8 +19,7 @@ enum ExitStatus: Int32, Error {
     case FeedClientError.notThere, FeedClientError.refused, FeedClientError.connectionLost: self = .unreachable
     case FeedClientError.notPermitted, KernelError.notPermitted: self = .notPermitted
     case let error as StoreError where error.reason == .notPermitted: self = .notPermitted
-    case let error as RequestError where error.code == .notPermitted: self = .notPermitted
-    case let refusal as AgentRefusal where refusal.code == ErrorCode.notPermitted.rawValue: self = .notPermitted
+    case let refusal as RequestRefused where refusal.code == ErrorCode.notPermitted.rawValue: self = .notPermitted
     case FeedClientError.system(_, _, let number) where Self.isPermission(number): self = .notPermitted
     case KernelError.system(_, let number) where Self.isPermission(number): self = .notPermitted
     case KernelError.refused(let refusal) where Self.isPermission(refusal.errno): self = .notPermitted

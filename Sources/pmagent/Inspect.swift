@@ -21,7 +21,7 @@ extension PMAgent {
       for container in containers {
         do {
           found.append(try Self.document(source.inspect(container), networkNames))
-        } catch let refusal as AgentRefusal {
+        } catch let refusal as RequestRefused {
           console.warn(refusal.message)
           status = ExitStatus(of: refusal)
         }

@@ -84,7 +84,7 @@ extension Source {
   fileprivate func inspectIfThere(_ container: String) throws -> Answer? {
     do {
       return try inspect(container)
-    } catch let refusal as AgentRefusal where refusal.code == ErrorCode.unknownContainer.rawValue {
+    } catch let refusal as RequestRefused where refusal.code == ErrorCode.unknownContainer.rawValue {
       return nil
     }
   }

@@ -9,7 +9,7 @@ extension Mapping {
       let transport = json["protocol"]?.string.flatMap({ TransportProtocol(parsing: $0) }),
       let mode = json["mode"]?.string.flatMap(GatewayMode.init(rawValue:)),
       let hostAddress = json["host_ip"]?.string.flatMap({ IPAddress(parsing: $0) }),
-      let hostPort = json["host_port"],
+      let hostPort = json["host_port"], hostPort == .null || hostPort.port != nil,
       let containerAddress = json["container_ip"]?.string.flatMap({ IPAddress(parsing: $0) }),
       let containerPort = json["container_port"]?.port,
       let state = State(json)

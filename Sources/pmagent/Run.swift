@@ -15,7 +15,11 @@ extension PMAgent {
       help: ArgumentHelp("Where ports of the default bridge are published by default.", valueName: "address"),
       transform: address(_:))
     var ip: IPAddress?
-    @Option(help: "Log events of this level and above.") var logLevel = Logger.Level.info
+    @Option(
+      help: ArgumentHelp(
+        "Log events of this level and above: \(levels) (default: info).", valueName: "level"),
+      transform: level(_:))
+    var logLevel = Logger.Level.info
     @OptionGroup var config: ConfigOption
 
     func run(on console: Console) throws {
@@ -42,4 +46,9 @@ private func address(_ text: String) throws -> IPAddress {
   return address
 }
 
-extension Logger.Level: @retroactive ExpressibleByArgument {}
+private let levels = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+
+private func level(_ text: String) throws -> Logger.Level {
+  guard let level = Logger.Level(rawValue: text) else { throw ValidationError("\"\(text)\" is not one of \(levels)") }
+  return level
+}

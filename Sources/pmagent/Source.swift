@@ -15,21 +15,29 @@ enum Source {
         "host_port": filter.hostPort.map { .integer(Int64($0)) },
         "protocol": filter.transport.map { .string($0.description) },
       ])
-    case .database(let state): return Answer(.mappings(try state.mappings(filter)))
+    case .database(let state): return try answer { .mappings(try state.mappings(filter)) }
     }
   }
 
   func networks() throws -> Answer {
     switch self {
     case .agent(let agent): return try agent.ask(["query": "networks"])
-    case .database(let state): return Answer(.networks(try state.networkDescriptions()))
+    case .database(let state): return try answer { .networks(try state.networkDescriptions()) }
     }
   }
 
   func inspect(_ container: String) throws -> Answer {
     switch self {
     case .agent(let agent): return try agent.ask(["query": "inspect", "container": .string(container)])
-    case .database(let state): return Answer(.inspect(try state.inspect(container)))
+    case .database(let state): return try answer { .inspect(try state.inspect(container)) }
+    }
+  }
+
+  private func answer(_ reply: () throws -> Reply) throws -> Answer {
+    do {
+      return Answer(try reply())
+    } catch let error as RequestError {
+      throw RequestRefused(code: error.code.rawValue, message: error.message)
     }
   }
 }
@@ -44,7 +52,7 @@ final class AgentConnection {
     client = try .connect(to: path)
   }
 
-  /// Fails with `AgentRefusal`.
+  /// Fails with `RequestRefused`.
   func ask(_ request: KeyValuePairs<String, JSON?>) throws -> Answer {
     try send(Array(JSON(request).description.utf8))
     let answer = Answer(line: try receive())

@@ -3,6 +3,9 @@ import TestSupport
 
 @testable import pmagent
 
+/// Swift Testing has an `ExitStatus` too.
+typealias CommandStatus = ExitStatus
+
 /// What a command line did.
 struct Outcome: Equatable {
   var status: ExitStatus

@@ -1,3 +1,5 @@
+import Agent
+import ArgumentParser
 import TestSupport
 import Testing
 

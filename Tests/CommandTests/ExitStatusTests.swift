@@ -1,21 +1,20 @@
 import Agent
 import Feed
 import Glibc
-import Netfilter
 import PortMaps
-import Storage
-import Subprocess
 import TestSupport
 import Testing
 
+@testable import Netfilter
+@testable import Storage
 @testable import pmagent
 
 struct StatusCase: CustomTestStringConvertible, Sendable {
   let testDescription: String
   let error: any Error
-  let status: ExitStatus
+  let status: CommandStatus
 
-  init(_ name: String, _ error: any Error, _ status: ExitStatus) {
+  init(_ name: String, _ error: any Error, _ status: CommandStatus) {
     (testDescription, self.error, self.status) = (name, error, status)
   }
 }
@@ -42,23 +41,10 @@ struct StatusCase: CustomTestStringConvertible, Sendable {
       "EPERM of a message", KernelError.refused(Refusal(operation: "add", elements: [], errno: EPERM)), .notPermitted),
     StatusCase(
       "EEXIST of a message", KernelError.refused(Refusal(operation: "add", elements: [], errno: EEXIST)), .failed),
-    StatusCase("refused by the agent", AgentRefusal(code: "not-permitted", message: ""), .notPermitted),
-    StatusCase("another refusal", AgentRefusal(code: "bad-json", message: ""), .failed),
-    StatusCase("refused by the database", RequestError(.notPermitted, ""), .notPermitted),
-    StatusCase("unknown container", RequestError(.unknownContainer, ""), .failed),
+    StatusCase("refused by the agent", RequestRefused(code: "not-permitted", message: ""), .notPermitted),
+    StatusCase("another refusal", RequestRefused(code: "bad-json", message: ""), .failed),
   ])
-  func ofAnError(_ row: StatusCase) { #expect(ExitStatus(of: row.error) == row.status) }
-
-  /// Runs the built program as a shell does.
-  private func program(_ arguments: String...) async throws -> (code: Int32, output: String, errors: String) {
-    let result = try await Subprocess.run(
-      .path(.init(AgentProgram.path)), arguments: Arguments(arguments), output: .string(limit: 1 << 20),
-      error: .string(limit: 1 << 20))
-    guard case .exited(let code) = result.terminationStatus else {
-      throw NetworkNamespace.Failure(description: "\(result.terminationStatus): \(result.standardError)")
-    }
-    return (code, result.standardOutput, result.standardError)
-  }
+  func ofAnError(_ row: StatusCase) { #expect(CommandStatus(of: row.error) == row.status) }
 
   @Test func ofTheProgram() async throws {
     let directory = try TemporaryDirectory()

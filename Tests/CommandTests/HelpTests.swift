@@ -5,29 +5,28 @@ import Testing
 
 @testable import pmagent
 
-/// `--help` of every command is a file of Tests/Goldens/help. `PMAGENT_UPDATE_GOLDENS=1 swift test --filter HelpTests`
-/// writes them anew.
+/// `--help` of every command, on the terminal's usual width.
 @Suite struct HelpTests {
   private static let directory =
     #filePath.split(separator: "/").dropLast(2).reduce("") { "\($0)/\($1)" } + "/Goldens/help"
 
   /// Names of the goldens with their commands.
-  private static var commands: [(name: String, command: any ParsableCommand.Type)] {
-    func below(_ command: any ParsableCommand.Type, _ name: String) -> [(String, any ParsableCommand.Type)] {
-      [(name, command)]
-        + command.configuration.subcommands.filter(\.configuration.shouldDisplay)
-        .flatMap { below($0, "\(name)-\($0._commandName)") }
+  private static let commands = commands(below: PMAgent.self, "pmagent")
+
+  private static func commands(
+    below command: any ParsableCommand.Type, _ name: String
+  ) -> [String: any ParsableCommand.Type] {
+    var commands = [name: command]
+    for next in command.configuration.subcommands where next.configuration.shouldDisplay {
+      commands.merge(Self.commands(below: next, "\(name)-\(next._commandName)")) { $1 }
     }
-    return below(PMAgent.self, "pmagent")
+    return commands
   }
 
-  @Test(arguments: commands.map(\.name))
+  @Test(arguments: commands.keys.sorted())
   func help(_ name: String) throws {
-    let command = try #require(Self.commands.first { $0.name == name }?.command)
-    let text = PMAgent.helpMessage(for: command, columns: 80) + "\n"
-    let path = "\(Self.directory)/\(name).txt"
-    if getenv("PMAGENT_UPDATE_GOLDENS") != nil { try write(text, to: path) }
-    #expect(try text == read(path))
+    let command = try #require(Self.commands[name])
+    try expectGolden(PMAgent.helpMessage(for: command, columns: 80) + "\n", "help/\(name).txt")
   }
 
   @Test func noGoldenIsLeftOver() throws {
@@ -38,13 +37,13 @@ import Testing
       let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
       if !name.hasPrefix(".") { files.insert(name) }
     }
-    #expect(files == Set(Self.commands.map { "\($0.name).txt" }))
+    #expect(files == Set(Self.commands.keys.map { "\($0).txt" }))
   }
 
   @Test func theStatusesAreDocumented() {
     let help = PMAgent.helpMessage(for: PMAgent.self, columns: 80)
     for status in 0... {
-      guard let known = ExitStatus(rawValue: Int32(status)) else { break }
+      guard let known = CommandStatus(rawValue: Int32(status)) else { break }
       #expect(help.contains("\n  \(known.rawValue)  "))
     }
   }

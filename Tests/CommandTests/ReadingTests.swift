@@ -63,11 +63,11 @@ import Testing
     let inspection = try run(["inspect", "web"])
     #expect(inspection.status == .ok)
     #expect(try JSON(parsing: Array(inspection.output.utf8)).elements.first?["Name"] == "/web")
+    let unknown = try run(["port", "x"])
     #expect(
-      try run(["ls", "--container", "x"])
+      unknown
         == Outcome(
-          status: .failed, output: "",
-          errors: note + "pmagent: no container has the id, name or prefix \"x\"\n"))
+          status: .failed, output: "", errors: note + "pmagent: no container has the id, name or prefix \"x\"\n"))
     #expect(try run(["status"]).status == .unreachable)
     #expect(try run(["watch"]).status == .unreachable)
   }

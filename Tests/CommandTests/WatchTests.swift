@@ -14,7 +14,8 @@ import Testing
   private func agent() throws -> CannedAgent { try CannedAgent { _ in .last(Self.lines.joined(separator: "\n")) } }
 
   @Test func changesForPeople() throws {
-    let outcome = try pmagent(["watch", "--socket", agent().socket])
+    let agent = try agent()
+    let outcome = try pmagent(["watch", "--socket", agent.socket])
     #expect(
       outcome.output == """
         present web n 0.0.0.0:8080->80/tcp degraded: busy
@@ -26,7 +27,8 @@ import Testing
   }
 
   @Test func changesForPrograms() throws {
-    let outcome = try pmagent(["watch", "--json", "--socket", agent().socket])
+    let agent = try agent()
+    let outcome = try pmagent(["watch", "--json", "--socket", agent.socket])
     #expect(outcome.output == Self.lines.map { $0 + "\n" }.joined())
   }
 

@@ -30,6 +30,8 @@ let samples: [Element] =
     Element(.icc, .interfaces(Plan.bridge, Plan.bridge)),
     Element(.direct, .interface(Plan.bridge)),
     Element(.trusted, .interfaces("eth0", Plan.bridge)),
+    Element(.forwardAllow, .interfaces("eth0", "eth1"), comment: "forward_allow"),
+    Element(.forwardPolicy, .family(.ipv6), .verdict(.drop), comment: "forwarding was off"),
   ]
 
 /// A namespace with our table in it.

@@ -42,7 +42,8 @@ import Testing
       Network("web"), ["8080:80", "192.0.2.10:8081:81/udp", "[2001:db8::10]:8081:81/udp", restricted]
     ).resolve().bindings
     // The longest name, and characters that a comment may hold.
-    return masqueraded + fixed + inside + routed
+    let policy = FilterPolicy(closedForwarding: [.ipv4, .ipv6], forwardAllow: [.init(from: "eth0", to: "eth1")])
+    return policy.elements + masqueraded + fixed + inside + routed
       + bindings.elements(name: "wéb\\ ';{}#$" + String(repeating: "x", count: 200))
   }
 

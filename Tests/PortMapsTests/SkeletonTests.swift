@@ -80,7 +80,7 @@ import Testing
     }
   }
 
-  @Test func theNumberOfRulesIsAConstant() { #expect(rules.count == 47) }
+  @Test func theNumberOfRulesIsAConstant() { #expect(rules.count == 51) }
 
   @Test func onlyBaseChainsOfTheContract() {
     let bases = Skeleton.chains.compactMap { chain in
@@ -96,6 +96,7 @@ import Testing
   private func dataType(_ selector: Selector) -> DataType {
     switch selector {
     case .iifname, .oifname: .ifname
+    case .nfproto: .nfProto
     case .l4proto: .inetProto
     case .saddr(let family), .daddr(let family): .address(family)
     case .thDport: .inetService

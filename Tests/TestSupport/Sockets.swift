@@ -63,7 +63,10 @@ package func withSocketAddress<R>(
 
 private func ipAddress(_ storage: sockaddr_storage) -> IPAddress? {
   let isIPv4 = CInt(storage.ss_family) == AF_INET
-  return withUnsafeBytes(of: storage) { raw in IPAddress(bytes: Array(isIPv4 ? raw[4..<8] : raw[8..<24])) }
+  let bytes = withUnsafeBytes(of: storage) { raw in Array(isIPv4 ? raw[4..<8] : raw[8..<24]) }
+  // A dual-stack socket names its IPv4 peers ::ffff:192.0.2.1.
+  let isMapped = bytes.starts(with: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff])
+  return IPAddress(bytes: isMapped ? Array(bytes[12...]) : bytes)
 }
 
 /// Answers on one port, TCP and UDP, IPv4 and IPv6, with `NAME saw PEER: PAYLOAD`, until it is released.
@@ -114,7 +117,7 @@ package final class EchoServer {
       for ready in polled where ready.revents != 0 {
         if ready.fd == work.tcp.number {
           connections.append(accept(work.tcp.number, nil, nil))
-        } else if !answer(ready.fd, work.name) {
+        } else if !answer(ready.fd, work.name), ready.fd != work.udp.number {
           connections.removeAll { $0 == ready.fd }
           close(ready.fd)
         }
@@ -123,7 +126,7 @@ package final class EchoServer {
     for connection in connections { close(connection) }
   }
 
-  /// Returns whether the socket is still good.
+  /// Returns whether a connection is still good. A datagram that has no way back concerns no other.
   private static func answer(_ socket: CInt, _ name: String) -> Bool {
     var (peer, length) = (sockaddr_storage(), socklen_t(MemoryLayout<sockaddr_storage>.size))
     var payload = [UInt8](repeating: 0, count: 2048)
