@@ -45,7 +45,12 @@ extension AgentProgram {
     var configuration = Configuration()
     configuration.readonly = true
     return try DatabaseQueue(path: database, configuration: configuration).read { db in
-      try String.fetchAll(db, sql: "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").map { table in
+      // Stale flows are ended, and their rows go, some time after the reply.
+      let sql = """
+        SELECT name FROM sqlite_schema
+        WHERE type = 'table' AND name NOT IN ('stale_flow', 'sqlite_sequence') ORDER BY name
+        """
+      return try String.fetchAll(db, sql: sql).map { table in
         "\(table): \(try Row.fetchAll(db, sql: "SELECT * FROM \"\(table)\" ORDER BY 1, 2"))"
       }.joined(separator: "\n")
     }
