@@ -99,7 +99,13 @@ let package = Package(
       ], swiftSettings: settings),
     // The built program in namespaces: socket, database, kernel and packets.
     .testTarget(
-      name: "SystemTests", dependencies: ["Feed", "PortMaps", "TestSupport", "pmagent"], swiftSettings: settings),
+      name: "SystemTests",
+      dependencies: [
+        "Agent", "Feed", "Netfilter", "PortMaps", "Storage", "TestSupport", "pmagent",
+        .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
+      ], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -159,3 +159,19 @@ END;
 CREATE TRIGGER binding_is_replaced BEFORE UPDATE ON binding BEGIN
   SELECT RAISE(ABORT, 'a binding is replaced, never updated');
 END;
+
+-- Tracked flows that a change has made stale and that are still to be ended. Recorded with the change, so that a crash
+-- between the two cannot leave a client talking to a container that is gone.
+CREATE TABLE stale_flow (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  family INTEGER NOT NULL CHECK (family IN (4, 6)),
+  protocol INTEGER NOT NULL CHECK (protocol IN (6, 17, 132)),
+  host_address TEXT NOT NULL CHECK (host_address <> '' AND (family = 6) = (instr(host_address, ':') > 0)),
+  host_first INTEGER NOT NULL CHECK (host_first BETWEEN 1 AND host_last),
+  host_last INTEGER NOT NULL CHECK (host_last <= 65535),
+  container_address TEXT NOT NULL
+    CHECK (container_address <> '' AND (family = 6) = (instr(container_address, ':') > 0)),
+  container_first INTEGER NOT NULL CHECK (container_first >= 1 AND container_first + host_last - host_first <= 65535),
+  -- 1: flows to this container; 0: flows to anything else, which came before this container.
+  removed INTEGER NOT NULL CHECK (removed IN (0, 1))
+) STRICT;

@@ -4,6 +4,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import PortMaps
+import Storage
 
 /// `pmagent run`: wires the core to its socket and to the process it lives in.
 ///
@@ -22,7 +23,7 @@ package struct AgentProcess {
     // Before there are threads: they inherit the mask, and sigwait(3) is the only receiver.
     let signals = Signals.block(SIGTERM, SIGINT, SIGHUP)
     let configuration = try load()
-    raiseDescriptorLimit()
+    raiseDescriptorLimit(log)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let loop = group.next()
     let agent = try loop.submit { NIOLoopBound(try Core(configuration, loop: loop, log: log), eventLoop: loop) }.wait()
@@ -46,17 +47,6 @@ package struct AgentProcess {
       log.error("the configuration is refused, the old one stays", metadata: ["error": "\(error)"])
     }
   }
-
-  /// Each held port is a descriptor (getrlimit(2)); beyond the limit ports are published without being held.
-  private func raiseDescriptorLimit() {
-    var limit = rlimit()
-    let descriptors = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
-    getrlimit(descriptors, &limit)
-    limit.rlim_cur = limit.rlim_max
-    if setrlimit(descriptors, &limit) < 0 {
-      log.warning("could not raise the descriptor limit to \(limit.rlim_max)", metadata: ["error": "\(Errno())"])
-    }
-  }
 }
 
 /// What lives on the event loop.
@@ -64,14 +54,23 @@ private final class Core {
   let mapper: PortMapper
   private let loop: any EventLoop
   private let log: Logger
-  private let socket: String
+  private var listener: ListeningSocket?
   private var server: FeedServer?
   private var retry: Scheduled<Void>?
   private var hostEvents: EventLoopFuture<any Channel>?
 
   init(_ configuration: Configuration, loop: any EventLoop, log: Logger) throws {
-    (self.loop, self.log, socket) = (loop, log, configuration.socket)
-    mapper = try PortMapper.start(configuration, log: log)
+    (self.loop, self.log) = (loop, log)
+    // Both before the kernel is touched: its table may be that of an agent which runs.
+    let store = try Store.open(at: configuration.database, access: .readWrite)
+    let listener = try ListeningSocket.listen(at: configuration.socket)
+    do {
+      mapper = try PortMapper.start(configuration, store, log: log)
+    } catch {
+      listener.close()
+      throw error
+    }
+    self.listener = consume listener
   }
 
   func serve() -> EventLoopFuture<Void> {
@@ -88,13 +87,14 @@ private final class Core {
     }
     self.server = server
     retryIfWaiting()
+    mapper.endStaleFlows()
     do {
-      let listener = try ListeningSocket.listen(at: socket)
       let watching = try HostEvents.watch(on: loop) { [unowned self] event in
         mapper.hostChanged(event)
         retryIfWaiting()
       }
       hostEvents = watching
+      guard let listener = listener.take() else { preconditionFailure("served twice") }
       return server.serve(listener).and(watching).map { _ in }
     } catch {
       return loop.makeFailedFuture(error)
@@ -115,6 +115,8 @@ private final class Core {
       }
     }
     retryIfWaiting()
+    // After the replies: the server flushes them when this returns.
+    if mapper.hasStaleFlows { loop.assumeIsolated().execute { [weak self] in self?.mapper.endStaleFlows() } }
   }
 
   /// Ports that another program took have no event to wait for, so they are tried every few seconds; an agent none of

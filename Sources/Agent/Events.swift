@@ -124,12 +124,13 @@ extension PortMapper {
   ) throws -> Reply {
     guard let before = try store.container(source: key.source, id: key.id) else { return try unchanged() }
     if let generation, let current = before.container.generation, generation < current { return try unchanged() }
-    try drop(before, &scope)
+    try drop(before, endsTCP: reset, &scope)
     return .changed(revision: try store.advanceRevision(), ports: nil, warnings: [])
   }
 
-  func drop(_ record: ContainerRecord, _ scope: inout Scope) throws {
+  func drop(_ record: ContainerRecord, endsTCP: Bool = false, _ scope: inout Scope) throws {
     try store.removeContainer(row: record.row)
+    try store.recordStaleFlows(StaleFlows.of(from: record.bindings, to: [], endsTCP: endsTCP))
     release(record)
     scope.note(container: record.key, before: record, after: nil)
     log.info("container stopped", metadata: ["container": "\(record.container.name)"])
@@ -220,12 +221,16 @@ extension PortMapper {
       var record = ContainerRecord(
         row: before?.row ?? 0, container: container, bindings: resolution.bindings, warnings: resolution.warnings)
       record.row = try store.record(record)
+      try store.recordStaleFlows(StaleFlows.of(from: before?.bindings ?? [], to: record.bindings))
       claim(record)
       scope.note(container: record.key, before: before, after: record)
       for warning in record.warnings { logWarning(warning, ["container": container.name]) }
       return record
     } catch {
-      if let before { claim(before) }
+      if let before {
+        claim(before)
+        rehold(before)
+      }
       throw error
     }
   }
@@ -261,10 +266,16 @@ extension PortMapper {
         guard let row = table.owner(of: port) else { return nil }
         return Self.name(ofRow: row, port, in: store)
       },
-      hold: { port, size in
+      hold: { [table] port, size in
         if policy == .none { return .taken(held.warning(ifNotLocal: port)) }
         if held.isTaken(port) { return .taken(held.waiting[port]?.warning) }
-        let outcome = held.hold(port, keeping: policy.holds(rangeOf: size))
+        var outcome = held.hold(port, keeping: policy.holds(rangeOf: size))
+        if case .inUse = outcome {
+          // A port that this round has freed keeps its socket until the kernel has the round, unless it is in the way.
+          let freed = held.overlapping(port).filter { table.owner(of: $0) == nil && !journal.held.contains($0) }
+          for port in freed { held.release(port) }
+          if !freed.isEmpty { outcome = held.hold(port, keeping: policy.holds(rangeOf: size)) }
+        }
         if held.isTaken(port) { journal.held.append(port) }
         return outcome
       },

@@ -47,6 +47,13 @@ final class HeldPorts {
   /// Held, or to be held as soon as that is possible.
   func isTaken(_ port: HostPort) -> Bool { sockets[port] != nil || waiting[port] != nil }
 
+  /// The held ports whose sockets exclude one of `port`. Looks at all of them: for a port that could not be had.
+  func overlapping(_ port: HostPort) -> [HostPort] {
+    sockets.keys.filter {
+      $0.transport == port.transport && $0.port == port.port && $0.address.overlaps(port.address)
+    }
+  }
+
   deinit { for socket in sockets.values { close(socket) } }
 
   /// Takes `port`, or with `keeping: false` only checks that it could be taken.
@@ -81,18 +88,18 @@ final class HeldPorts {
     }
   }
 
-  /// The host's addresses are these now: ports on an address that has gone wait for it. Returns whether they changed.
-  func addressesChanged(to addresses: Set<IPAddress>) -> Bool {
+  /// The host's addresses are these now: ports on an address that has gone wait for it. Returns the ports whose state
+  /// changed.
+  func addressesChanged(to addresses: Set<IPAddress>) -> [HostPort] {
+    if addresses == localAddresses { return [] }
     let gone = localAddresses.subtracting(addresses)
-    defer { localAddresses = addresses }
-    if !gone.isEmpty {
-      for (port, socket) in sockets where gone.contains(port.address) {
-        close(socket)
-        sockets[port] = nil
-        waiting[port] = Waiting(reason: .addressNotLocal, message: Self.notLocal(port).message)
-      }
+    localAddresses = addresses
+    let lost = gone.isEmpty ? [] : sockets.keys.filter { gone.contains($0.address) }
+    for port in lost {
+      release(port)
+      waiting[port] = Waiting(reason: .addressNotLocal, message: Self.notLocal(port).message)
     }
-    return addresses != localAddresses
+    return lost + retryWaiting()
   }
 
   /// The warning for a port on an address this host does not have, where the port is not held.
@@ -151,6 +158,8 @@ final class HeldPorts {
       family, CInt(type.rawValue) | CInt(SOCK_CLOEXEC.rawValue), CInt(port.transport.rawValue))
     guard socket >= 0 else { return .failure(Errno()) }
     do throws(Errno) {
+      // The kernel gives the lowest free number, so a high one means that few are left.
+      guard Int(socket + descriptorReserve) < descriptorLimit() else { throw Errno(code: EMFILE) }
       try Errno.check(clinux_drop_everything(socket))
       if family == AF_INET6 {
         var yes: CInt = 1

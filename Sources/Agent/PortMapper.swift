@@ -42,6 +42,8 @@ package final class PortMapper {
   var watchers: Set<ConnectionID> = []
   /// Called with each change of a mapping, for every connection that watches.
   package var tellWatchers: ([ConnectionID], [(Change, Mapping)]) -> Void = { _, _ in }
+  /// Whether the database may have flows that are still to be ended.
+  package private(set) var hasStaleFlows = true
   /// The kernel's generation at which its table was last known to be what is stored; `nil` = not known to be.
   var verifiedGeneration: UInt32?
 
@@ -166,13 +168,16 @@ package final class PortMapper {
       }
     }
     if shared.isEmpty { return }
+    // One that comes back under another container's name must go first: the kernel would keep its old comment.
+    let returning = Set(change.additions.map(\.identity))
     change.removals.removeAll { element in
-      element.containerPort.map(shared.contains) ?? false
+      !returning.contains(element.identity) && element.containerPort.map(shared.contains) ?? false
     }
   }
 
   /// The kernel has the round: sockets of ports that nobody owns any more go, watchers learn of it.
   private func settle(_ scope: Scope) {
+    if !scope.containers.isEmpty { hasStaleFlows = true }
     for change in scope.networks.values where kernel != nil {
       if let after = change.after { host.prepare(after) } else if let before = change.before { host.restore(before) }
     }
@@ -187,16 +192,34 @@ package final class PortMapper {
     if !watchers.isEmpty { tellWatchers(Array(watchers), changes(of: scope)) }
   }
 
+  /// Ends the tracked flows that committed changes have made stale. Its cost grows with the kernel's table of flows, so it
+  /// is called after the replies have gone; what it could not do stays recorded for the next time.
+  package func endStaleFlows() {
+    guard hasStaleFlows, kernel != nil else { return }
+    hasStaleFlows = false
+    do {
+      let (stale, last) = try store.staleFlows()
+      if stale.isEmpty { return }
+      let local = held.localAddresses
+      let ended = try Conntrack.open().end(stale) { $0.isLoopback || local.contains($0) }
+      try store.forgetStaleFlows(through: last)
+      if ended > 0 { log.info("stale flows ended", metadata: ["flows": "\(ended)"]) }
+    } catch {
+      log.error("could not end stale flows", metadata: ["error": "\(error)"])
+    }
+  }
+
   // MARK: Undo
 
   /// Puts memory back to what it was before `scope`.
   private func restoreMemory(_ scope: Scope) {
     for record in scope.containers.values.compactMap(\.after) { release(record) }
-    for change in scope.containers.values {
-      if let before = change.before { claim(before) }
+    for port in scope.journal.held { held.release(port) }
+    for before in scope.containers.values.compactMap(\.before) {
+      claim(before)
+      rehold(before)
     }
     for (id, change) in scope.networks { networks.set(change.before, id: id) }
-    for port in scope.journal.held { held.release(port) }
     policy = scope.policyBefore ?? policy
   }
 

@@ -53,6 +53,7 @@ extension PortMapper {
       revision: try store.revision, generation: generation, degraded: degraded,
       extra: [
         ("held_ports", .integer(Int64(held.count))),
+        ("descriptor_limit", .integer(Int64(descriptorLimit()))),
         ("firewall", .bool(kernel != nil)),
       ])
   }
@@ -106,7 +107,7 @@ extension Store {
       return NetworkDescription(
         network: network, gatewayModeIPv4: mode(.ipv4), gatewayModeIPv6: mode(.ipv6),
         defaultBind: resolved.isFiltered && !network.isInternal ? resolved.options.defaultBind : nil,
-        containers: try containers(on: network.id).count)
+        containers: try containerCount(on: network.id))
     }
   }
 

@@ -5,12 +5,11 @@ import PortMaps
 import Storage
 
 extension PortMapper {
-  /// Opens the store and the kernel and makes the kernel agree with what is stored: the same `converge` an event ends in,
-  /// only that its scope is everything.
+  /// Opens the kernel and makes it agree with what is stored: the same `converge` an event ends in, only that its scope is
+  /// everything.
   ///
-  /// Fails with `StoreError` (damaged, newer, in use), `KernelError` (no permission, another owner).
-  package static func start(_ configuration: Configuration, log: Logger) throws -> PortMapper {
-    let store = try Store.open(at: configuration.database, access: .readWrite)
+  /// Fails with `StoreError` (damaged), `KernelError` (no permission, another owner).
+  package static func start(_ configuration: Configuration, _ store: Store, log: Logger) throws -> PortMapper {
     let kernel = configuration.firewall ? try KernelRuleset.open() : nil
     let mapper = PortMapper(store: store, kernel: kernel, configuration: configuration, log: log)
     try mapper.host.forgetEarlierBoot()
@@ -36,8 +35,9 @@ extension PortMapper {
     }
   }
 
-  /// A port that another program took while the agent was away leaves a working mapping that is not held.
-  private func rehold(_ record: ContainerRecord) {
+  /// Holds what is not held yet of a stored container. A port that another program took meanwhile leaves a working mapping
+  /// that is not held.
+  func rehold(_ record: ContainerRecord) {
     let policy = configuration.holdPolicy(of: record.container.source)
     for binding in record.bindings where policy.holds(rangeOf: binding.containerPorts.count) {
       for port in binding.allHostPorts { held.retake(port) }
@@ -73,12 +73,15 @@ extension PortMapper {
   }
 
   private func addressesChanged(to addresses: Set<IPAddress>) {
-    if held.addressesChanged(to: addresses) { retryWaiting() }
+    report(held.addressesChanged(to: addresses))
   }
 
-  /// Tries again for the ports that wait, and tells watchers of those that need not any more.
-  package func retryWaiting() {
-    for port in held.retryWaiting() {
+  /// Tries again for the ports that wait.
+  package func retryWaiting() { report(held.retryWaiting()) }
+
+  /// Tells the log and the watchers of mappings whose state changed without an event.
+  private func report(_ ports: [HostPort]) {
+    for port in ports {
       log.notice("state of a held port changed", metadata: ["port": "\(port)"])
       guard !watchers.isEmpty else { continue }
       do {

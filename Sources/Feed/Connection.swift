@@ -45,8 +45,13 @@ final class Connection: ChannelDuplexHandler {
     for _ in 0..<FeedServer.linesPerRound {
       guard let item = input.next() else { return }
       let decoded = decode(item)
+      guard case .request(let request) = decoded, case .query(let query) = request.body else {
+        round.append(.init(connection: id, decoded: decoded))
+        continue
+      }
+      // Nobody would read the answer, and there may be a megabyte of questions.
+      if isGone { continue }
       round.append(.init(connection: id, decoded: decoded))
-      guard case .request(let request) = decoded, case .query(let query) = request.body else { continue }
       if query == .watch { isWatching = true }
       return
     }

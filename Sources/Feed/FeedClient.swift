@@ -91,19 +91,16 @@ package struct FeedClient: ~Copyable {
   package func finishSending() { shutdown(socket.number, Int32(SHUT_WR)) }
 
   private mutating func receiveMore() throws(FeedClientError) -> Bool {
-    let chunk = 64 * 1024
     while true {
       var failure: Int32 = 0
-      let before = received.count
-      received.append(contentsOf: repeatElement(0, count: chunk))
-      let count = received.withUnsafeMutableBytes { bytes in
-        let count = recv(socket.number, bytes.baseAddress?.advanced(by: before), chunk, 0)
-        failure = errno
-        return count
+      let chunk = [UInt8](unsafeUninitializedCapacity: 64 * 1024) { buffer, count in
+        let result = recv(socket.number, buffer.baseAddress, buffer.count, 0)
+        (count, failure) = (max(result, 0), result < 0 ? errno : 0)
       }
-      received.removeLast(chunk - max(count, 0))
-      if count >= 0 { return count > 0 }
       switch failure {
+      case 0:
+        received += chunk
+        return !chunk.isEmpty
       case EINTR: continue
       case ECONNRESET: throw .connectionLost(path: path)
       default: throw .system(operation: "recv", path: path, errno: failure)

@@ -66,6 +66,9 @@ package struct ListeningSocket: ~Copyable {
     return ListeningSocket(descriptor: descriptor, file: nil)
   }
 
+  /// Stops listening and removes the file.
+  package consuming func close() { file?.remove() }
+
   /// The descriptor for somebody else to close, and the file to remove then.
   consuming func release() -> (descriptor: Int32, file: SocketFile?) { (descriptor.release(), file) }
 

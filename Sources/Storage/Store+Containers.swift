@@ -19,6 +19,12 @@ extension Store {
       "read containers of network \(networkID)", "% IN (SELECT container FROM endpoint WHERE network = ?)", [networkID])
   }
 
+  package func containerCount(on networkID: String) throws(StoreError) -> Int {
+    try perform("count containers on \(networkID)") { db in
+      try fact(rows(db, "SELECT count(*) FROM endpoint WHERE network = ?", [networkID])) ?? 0
+    }
+  }
+
   /// What a person may mean by `reference`, as Docker understands it: the containers with that id, else those with that
   /// name, else those whose id or name starts with it, `candidateLimit` at most. Empty for the empty string.
   package func containers(named reference: String) throws(StoreError) -> [ContainerRecord] {

@@ -59,7 +59,8 @@ extension Store {
   }
 
   /// Column 0 of the first row.
-  private func fact<T: DatabaseValueConvertible & StatementColumnConvertible>(_ rows: RowCursor) throws -> T? {
+  /// The single value of a query; `nil` when there is no row.
+  func fact<T: DatabaseValueConvertible & StatementColumnConvertible>(_ rows: RowCursor) throws -> T? {
     try rows.next().map { try $0.get(0) }
   }
 }

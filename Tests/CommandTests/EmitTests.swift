@@ -1,6 +1,8 @@
 import ArgumentParser
 import Feed
 import Glibc
+import NIOCore
+import NIOPosix
 import TestSupport
 import Testing
 
@@ -128,6 +130,35 @@ struct LineCase: CustomTestStringConvertible, Sendable {
     #expect(outcome.output == (0..<count).map { "{\"ok\":true,\"stopped\":\"c\($0)\"}\n" }.joined())
   }
 
+  @Test func aPipeThatGrowsIsAnsweredAsItComes() throws {
+    let agent = try Self.agent()
+    var input = try Pipe()
+    let output = try Pipe()
+    let writer = try #require(output.writer)
+    let (socket, console) = (
+      agent.socket, Console(input: input.reader.number, output: writer.number, errors: writer.number)
+    )
+    let status = NIOSingletons.posixBlockingThreadPool.runIfActive(
+      eventLoop: NIOSingletons.posixEventLoopGroup.any()
+    ) { PMAgent.run(["emit", "--socket", socket], on: console) }
+    for name in ["a", "b"] {
+      try input.writeLine(#"{"event":"container.stop","container":"\#(name)"}"#)
+      #expect(try output.readLine() == #"{"ok":true,"stopped":"\#(name)"}"#)
+    }
+    input.writer = nil
+    #expect(try status.wait() == .ok)
+  }
+
+  @Test func repliesThatFillEveryBufferHoldNobodyUp() throws {
+    let reply = #"{"ok":true,"mappings":[""# + String(repeating: "x", count: 1 << 18) + #""]}"#
+    let agent = try CannedAgent { _ in .line(reply) }
+    let lines = 100
+    let outcome = try pmagent(
+      ["emit", "--socket", agent.socket], input: String(repeating: "{\"query\":\"list\"}\n", count: lines))
+    #expect(outcome.status == .ok)
+    #expect(outcome.output.utf8.count == (reply.utf8.count + 1) * lines)
+  }
+
   @Test func whatTheAgentSaidBeforeItClosedIsPrinted() throws {
     let agent = try Self.agent()
     let outcome = try pmagent(
@@ -154,5 +185,36 @@ struct LineCase: CustomTestStringConvertible, Sendable {
     #expect(outcome.status == .failed)
     #expect(outcome.output == "{\"ok\":true,\"stopped\":\"a\"}\n{\"ok\":true,\"stopped\":\"b\"}\n")
     #expect(outcome.errors == "pmagent: open \(directory.path)/b: No such file or directory\n")
+  }
+}
+
+/// A pipe(7) that is read and written line by line.
+private struct Pipe {
+  let reader: Descriptor
+  /// `nil` closes it.
+  var writer: Descriptor?
+
+  init() throws(SystemError) {
+    var ends: [CInt] = [-1, -1]
+    guard pipe(&ends) == 0 else { throw SystemError("pipe") }
+    (reader, writer) = (try Descriptor(ends[0], "pipe"), try Descriptor(ends[1], "pipe"))
+    // Programs that other tests start meanwhile must not keep it open.
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+  }
+
+  func writeLine(_ line: String) throws(SystemError) {
+    let bytes = Array("\(line)\n".utf8)
+    guard Glibc.write(writer?.number ?? -1, bytes, bytes.count) == bytes.count else { throw SystemError("write") }
+  }
+
+  /// Waits for a whole line.
+  func readLine() throws(SystemError) -> String {
+    var line: [UInt8] = []
+    while line.last != UInt8(ascii: "\n") {
+      var byte: UInt8 = 0
+      guard Glibc.read(reader.number, &byte, 1) == 1 else { throw SystemError("read") }
+      line.append(byte)
+    }
+    return String(decoding: line.dropLast(), as: UTF8.self)
   }
 }

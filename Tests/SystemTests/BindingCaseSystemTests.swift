@@ -128,21 +128,3 @@ import Testing
     }
   }
 }
-
-extension JSON {
-  var errorCode: String? {
-    guard case .string(let code)? = self["error"]?["code"] else { return nil }
-    return code
-  }
-  var warningCodes: [String] {
-    guard case .array(let warnings)? = self["warnings"] else { return [] }
-    return warnings.compactMap {
-      guard case .string(let code)? = $0["code"] else { return nil }
-      return code
-    }
-  }
-  var mappings: [JSON]? {
-    guard case .array(let mappings)? = self["mappings"] else { return nil }
-    return mappings
-  }
-}

@@ -6,8 +6,8 @@ import PortMaps
 package final class AgentProgram {
   package let namespace: NetworkNamespace
   package let directory: TemporaryDirectory
-  private var process: pid_t = 0
-  private var connection: FeedClientBox?
+  package private(set) var process: pid_t = 0
+  private var connection: AgentClient?
 
   package var socket: String { directory.path + "/agent.sock" }
   package var database: String { directory.path + "/state.db" }
@@ -51,7 +51,7 @@ package final class AgentProgram {
     guard count > 0, message.starts(with: "READY=1".utf8) else {
       throw NetworkNamespace.Failure(description: "the agent did not get ready:\n\(try read(log))")
     }
-    connection = FeedClientBox(try FeedClient.connect(to: socket))
+    connection = try client()
   }
 
   private func spawn(_ arguments: [String], environment: [String]) throws -> pid_t {
@@ -104,23 +104,55 @@ package final class AgentProgram {
     return reply
   }
 
+  /// Another connection.
+  package func client() throws -> AgentClient { AgentClient(try FeedClient.connect(to: socket)) }
+
   /// Runs one `pmagent` command in the namespace and returns what it prints.
   package func command(_ words: String...) async throws -> String {
     try await namespace.command([Self.path] + words)
   }
+
+  /// Waits until the agent has logged a line that contains `text`, now or since its start.
+  package func waitForLog(_ text: String) throws {
+    let changes = try Descriptor(inotify_init1(O_CLOEXEC), "inotify_init1")
+    guard inotify_add_watch(changes.number, log, UInt32(IN_MODIFY)) >= 0 else { throw SystemError("watch \(log)") }
+    var events = [UInt8](repeating: 0, count: 4096)
+    while try !read(log).contains(text) {
+      guard Glibc.read(changes.number, &events, events.count) > 0 else { throw SystemError("read inotify") }
+    }
+  }
 }
 
-/// A client can be moved but not copied; a box can be kept and dropped.
-private final class FeedClientBox {
+/// One connection to an agent.
+package final class AgentClient {
   private var client: FeedClient
-  init(_ client: consuming FeedClient) { self.client = client }
+  fileprivate init(_ client: consuming FeedClient) { self.client = client }
 
-  func ask(_ line: String) throws -> JSON {
-    try client.send(Array(line.utf8) + [UInt8(ascii: "\n")])
-    guard let reply = try client.receiveLine() else {
+  package func send(_ line: String) throws { try client.send(Array(line.utf8)) }
+
+  /// The next line; `nil` once the agent has closed the connection.
+  package func receive() throws -> JSON? {
+    guard let line = try client.receiveLine() else { return nil }
+    return try JSON(parsing: line)
+  }
+
+  package func ask(_ line: String) throws -> JSON {
+    try send(line)
+    guard let reply = try receive() else {
       throw NetworkNamespace.Failure(description: "the agent closed the connection instead of answering \(line)")
     }
-    return try JSON(parsing: reply)
+    return reply
+  }
+
+  /// Asks all at once, as a client that pipelines.
+  package func ask(_ lines: [String]) throws -> [JSON] {
+    try send(lines.joined(separator: "\n"))
+    return try lines.map { line in
+      guard let reply = try receive() else {
+        throw NetworkNamespace.Failure(description: "the agent closed the connection instead of answering \(line)")
+      }
+      return reply
+    }
   }
 }
 

@@ -1,3 +1,4 @@
+import Feed
 import PortMaps
 
 // Addresses, prefixes and requests as string literals; a wrong one stops the test run.
@@ -24,4 +25,8 @@ extension PublishRequest: ExpressibleByStringLiteral {
       preconditionFailure("\(error)")
     }
   }
+}
+
+extension JSON: ExpressibleByStringLiteral {
+  package init(stringLiteral text: String) { self = .string(text) }
 }

@@ -48,14 +48,31 @@ package final class NetworkNamespace: Sendable {
 
   @discardableResult
   package func command(_ words: [String], input: String = "") async throws -> String {
-    let result = try await Subprocess.run(
-      .name("nsenter"), arguments: Arguments(["--net=\(path)"] + words),
-      input: .string(input), output: .string(limit: 64 << 20), error: .string(limit: 1 << 20))
-    guard result.terminationStatus.isSuccess else {
-      throw Failure(
-        description: "\(words.joined(separator: " ")): \(result.terminationStatus) \(result.standardError)")
+    let outcome = try await outcome(of: words, input: input)
+    guard outcome.exitCode == 0 else {
+      throw Failure(description: "\(words.joined(separator: " ")): exit code \(outcome.exitCode) \(outcome.errors)")
     }
-    return result.standardOutput
+    return outcome.output
+  }
+
+  package struct Outcome: Sendable {
+    /// 128 + its number when a signal ended the program.
+    package let exitCode: Int32
+    package let output: String
+    package let errors: String
+  }
+
+  /// Runs a program inside the namespace, whatever comes of it.
+  package func outcome(of words: [String], input: String = "") async throws -> Outcome {
+    let result = try await Subprocess.run(
+      .name("nsenter"), arguments: Arguments(["--net=\(path)"] + words), input: .string(input),
+      output: .string(limit: 64 << 20), error: .string(limit: 1 << 20))
+    let exitCode =
+      switch result.terminationStatus {
+      case .exited(let code): code
+      case .signaled(let signal): 128 + signal
+      }
+    return Outcome(exitCode: exitCode, output: result.standardOutput, errors: result.standardError)
   }
 }
 

@@ -1,0 +1,90 @@
+import Feed
+import GRDB
+import Glibc
+import Netfilter
+import PortMaps
+import TestSupport
+
+/// Everything an agent keeps: what a refused request must leave as it was.
+struct AgentState {
+  /// Every row of every table.
+  var database: String
+  /// The whole ruleset of the namespace, its handles included.
+  var ruleset: String
+  var generation: UInt32
+  /// The sockets the agent has open: those that hold ports, those of clients.
+  var sockets: Set<String>
+
+  /// What is not the same, a line each.
+  func differences(from old: AgentState) -> [String] {
+    var differences = changes("database", database, old.database) + changes("ruleset", ruleset, old.ruleset)
+    if generation != old.generation { differences.append("generation \(old.generation) became \(generation)") }
+    differences += sockets.subtracting(old.sockets).map { "new \($0)" }
+    differences += old.sockets.subtracting(sockets).map { "closed \($0)" }
+    return differences
+  }
+
+  private func changes(_ what: String, _ text: String, _ old: String) -> [String] {
+    text.split(separator: "\n").difference(from: old.split(separator: "\n")).map {
+      switch $0 {
+      case .insert(_, let line, _): "\(what) +\(line)"
+      case .remove(_, let line, _): "\(what) -\(line)"
+      }
+    }
+  }
+}
+
+extension AgentProgram {
+  func state() async throws -> AgentState {
+    AgentState(
+      database: try dump(), ruleset: try await namespace.command("nft", "-a", "list", "ruleset"),
+      generation: try generation(), sockets: try sockets())
+  }
+
+  private func dump() throws -> String {
+    var configuration = Configuration()
+    configuration.readonly = true
+    return try DatabaseQueue(path: database, configuration: configuration).read { db in
+      // Stale flows are ended, and their rows go, some time after the reply.
+      let sql = """
+        SELECT name FROM sqlite_schema
+        WHERE type = 'table' AND name NOT IN ('stale_flow', 'sqlite_sequence') ORDER BY name
+        """
+      return try String.fetchAll(db, sql: sql).map { table in
+        "\(table): \(try Row.fetchAll(db, sql: "SELECT * FROM \"\(table)\" ORDER BY 1, 2"))"
+      }.joined(separator: "\n")
+    }
+  }
+
+  /// The number of the namespace's last nf_tables transaction.
+  func generation() throws -> UInt32 {
+    try namespace.run { () throws(KernelError) in try KernelRuleset.open().generation() }
+  }
+
+  private func sockets() throws -> Set<String> {
+    let directory = "/proc/\(process)/fd"
+    guard let stream = opendir(directory) else { throw SystemError("open \(directory)") }
+    defer { closedir(stream) }
+    var sockets: Set<String> = []
+    while let entry = readdir(stream) {
+      let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      var target = [UInt8](repeating: 0, count: 64)
+      let count = readlink("\(directory)/\(name)", &target, target.count)
+      guard count > 0 else { continue }
+      let text = String(decoding: target.prefix(count), as: UTF8.self)
+      if text.hasPrefix("socket:") { sockets.insert(text) }
+    }
+    return sockets
+  }
+
+  /// `table inet pmagent` as nft(8) shows it, without what packets change.
+  func table() async throws -> String {
+    try await namespace.command("nft", "--stateless", "list", "table", "inet", "pmagent")
+  }
+
+  /// Runs a second agent, which should end at once; one that does not is ended.
+  func startAnother(socket: String, database: String) async throws -> NetworkNamespace.Outcome {
+    try await namespace.outcome(
+      of: ["timeout", "20", Self.path, "run", "--socket", socket, "--database", database, "--config", configuration])
+  }
+}

@@ -1,0 +1,132 @@
+import Feed
+import Glibc
+import PortMaps
+import TestSupport
+import Testing
+
+/// The agent comes and goes; mappings, flows and other people's rules stay.
+@Suite(.timeLimit(.minutes(2))) struct LifeCycleTests {
+  /// `web` publishes port 8080, tcp and udp.
+  private func running(_ configuration: String = "") async throws -> (Topology, AgentProgram) {
+    let topology = try await Topology()
+    let agent = try AgentProgram(in: topology.host.namespace, configuration: configuration)
+    try agent.create(.web)
+    try agent.start(topology.web, publish: ["8080:80", "8080:80/udp"])
+    return (topology, agent)
+  }
+
+  private func answers(_ topology: Topology) -> [String?] {
+    PacketTests.flows.map { family, transport in
+      ask(transport, topology.host.address(family), 8080, from: topology.remote.namespace).text
+    }
+  }
+
+  private func everybody(_ topology: Topology) -> [String?] {
+    PacketTests.flows.map { family, _ in "web saw \(topology.remote.address(family)): hello" }
+  }
+
+  @Test func flowsSurviveACrashAndARestart() async throws {
+    let (topology, agent) = try await running()
+    let flows = try PacketTests.flows.map { family, transport in
+      try Flow(transport, to: topology.host.address(family), 8080, from: topology.remote.namespace)
+    }
+    let ask = { (payload: String) in flows.map { $0.ask(payload).text?.hasSuffix(": \(payload)") } }
+    #expect(ask("before") == [true, true, true, true])
+    let (table, generation) = (try await agent.table(), try agent.generation())
+    agent.kill()
+    #expect(ask("without an agent") == [true, true, true, true])
+    #expect(answers(topology) == everybody(topology))
+    try agent.start()
+    #expect(try agent.generation() == generation, "nothing was written")
+    #expect(try await agent.table() == table)
+    #expect(ask("after") == [true, true, true, true])
+    #expect(try agent.succeed(#"{"query":"status"}"#)["held_ports"] == .integer(4))
+  }
+
+  @Test func mappingsStayWhenTheAgentIsStopped() async throws {
+    let (topology, agent) = try await running()
+    let (table, generation) = (try await agent.table(), try agent.generation())
+    #expect(agent.terminate() == 0)
+    #expect(answers(topology) == everybody(topology))
+    #expect(try await agent.table() == table)
+    #expect(try agent.generation() == generation)
+    #expect(access(agent.socket, F_OK) != 0, "the socket's file is gone")
+  }
+
+  @Test func aWipedKernelGetsEverythingBackAtTheStart() async throws {
+    let (topology, agent) = try await running()
+    let (table, list) = (try await agent.table(), try agent.succeed(#"{"query":"list"}"#))
+    agent.kill()
+    try await topology.host.namespace.command("nft", "flush", "ruleset")
+    let control = Target(.tcp, topology.web.ipv4, Topology.port)
+    #expect(try topology.routed.ask([Target(.tcp, topology.host.ipv4, 8080)], control: control)[0].text == nil)
+    try agent.start()
+    #expect(try await agent.table() == table)
+    #expect(try agent.succeed(#"{"query":"list"}"#) == list)
+    #expect(answers(topology) == everybody(topology))
+  }
+
+  @Test func teardownLeavesTheHostAsItWas() async throws {
+    let topology = try await Topology()
+    let host = topology.host.namespace
+    let sysctls = [
+      "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv4.conf.\(Plan.bridge).route_localnet",
+    ]
+    let (before, ruleset) = (
+      try await host.command(["sysctl"] + sysctls), try await host.command("nft", "list", "ruleset")
+    )
+    let agent = try AgentProgram(in: host)
+    try agent.create(.web)
+    try agent.start(topology.web, publish: ["8080:80"])
+    // Restarts remember the administrator's values, not ours.
+    agent.kill()
+    try agent.start()
+    let teardown = [AgentProgram.path, "teardown", "--database", agent.database, "--config", agent.configuration]
+    #expect(try await host.command(["sysctl"] + sysctls) != before)
+    let refused = try await host.outcome(of: teardown)
+    #expect(refused.exitCode == 1)
+    #expect(refused.errors.contains("process \(agent.process)"))
+    agent.terminate()
+    try await host.command(teardown)
+    #expect(try await host.command(["sysctl"] + sysctls) == before)
+    #expect(try await host.command("nft", "list", "ruleset") == ruleset)
+    // The database is still there: the next start brings all of it back.
+    try agent.start()
+    #expect(answers(topology).first == everybody(topology).first)
+  }
+
+  @Test func aSecondAgentIsRefusedAndChangesNothing() async throws {
+    let (_, agent) = try await running()
+    let before = try await agent.state()
+    let directory = try TemporaryDirectory()
+    let sameDatabase = try await agent.startAnother(socket: directory.path + "/a.sock", database: agent.database)
+    #expect(sameDatabase.exitCode == 1)
+    #expect(sameDatabase.errors.contains("process \(agent.process)"), "\(sameDatabase.errors)")
+    let sameSocket = try await agent.startAnother(socket: agent.socket, database: directory.path + "/a.db")
+    #expect(sameSocket.exitCode == 1)
+    #expect(sameSocket.errors.contains(agent.socket), "\(sameSocket.errors)")
+    #expect(try await agent.state().differences(from: before) == [])
+    try agent.succeed(#"{"query":"status"}"#)
+  }
+
+  @Test func aReloadedConfigurationIsAppliedOrRefusedAsAWhole() async throws {
+    let (topology, agent) = try await running()
+    let control = Target(.tcp, topology.host.ipv4, 8080)
+    let direct = PacketTests.flows.map { Target($1, topology.web.address($0), Topology.port) }
+    func answered() throws -> Int { try topology.routed.ask(direct, control: control).filter { $0.text != nil }.count }
+    #expect(try answered() == 4)
+
+    try write("direct_routing = \"deny\"\n", to: agent.configuration)
+    agent.signal(SIGHUP)
+    try agent.waitForLog("configuration read again")
+    #expect(try answered() == 0)
+    #expect(try agent.succeed(#"{"query":"status"}"#)["in_sync"] == .bool(true))
+
+    let (table, generation) = (try await agent.table(), try agent.generation())
+    try write("direct_routing = \"allow\"\nno_such_key = 1\n", to: agent.configuration)
+    agent.signal(SIGHUP)
+    try agent.waitForLog("no_such_key")
+    #expect(try await agent.table() == table)
+    #expect(try agent.generation() == generation)
+  }
+}
