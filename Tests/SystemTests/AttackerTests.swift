@@ -1,0 +1,129 @@
+import PortMaps
+import TestSupport
+import Testing
+
+/// A machine on the host's own layer 2 segment, and a container that behaves like one: both know the host's MAC address
+/// and write into their packets what they like.
+@Suite struct AttackerTests {
+  /// What the attacker claims to be.
+  enum Source: CaseIterable { case itself, loopback, neighbour, otherNetwork }
+
+  @Test(arguments: [false, true], ["routed", "other"])
+  func nothingArrivesThatIsNotPublished(bridgeNetfilter: Bool, attacker name: String) async throws {
+    let hidden = BridgeNetwork.numbered(0, "hidden")
+    let topology = try await Topology(bridgeNetfilter: bridgeNetfilter, networks: [hidden])
+    let (host, web, neighbour) = (topology.host, topology.web, topology.neighbour)
+    let attacker = name == "other" ? topology.other : topology.routed
+    let hiddenNode = try #require(topology.pairs["hidden"]).container
+    let agent = try AgentProgram(in: host.namespace)
+    try agent.create(.web)
+    try agent.create(.back)
+    try agent.create(hidden, isInternal: true)
+    try agent.start(
+      web, publish: ["127.0.0.1", "[::1]"].flatMap { ["\($0):8080:80", "\($0):8080:80/udp"] })
+    try agent.start(neighbour, publish: ["8083:80", "8083:80/udp"])
+    try agent.start(hiddenNode, on: hidden, publish: ["8084:80", "8084:80/udp"])
+    try await arm(attacker, against: host)
+    let victims = [web, neighbour, hiddenNode]
+    for victim in victims { try await victim.namespace.command("nft", "-f", "-", input: Self.counting) }
+
+    for source in Source.allCases {
+      try await forge(source, attacker, topology)
+      let targets = AddressFamily.allCases.flatMap { family in
+        let loopback: IPAddress = family == .ipv4 ? "127.0.0.1" : "::1"
+        var ends: [(IPAddress, UInt16)] = [
+          (loopback, 8080), (loopback, 8083), (host.address(family), 8080),
+          (host.address(family), Topology.unpublished),
+          (host.address(family), 8084), (web.address(family), Topology.port),
+          (web.address(family), Topology.unpublished), (neighbour.address(family), Topology.unpublished),
+          (hiddenNode.address(family), Topology.port), (hiddenNode.address(family), Topology.unpublished),
+        ]
+        // A published port is open to everybody, but nobody outside may pass for the host itself.
+        if source == .loopback { ends += [(host.address(family), 8083), (neighbour.address(family), Topology.port)] }
+        return ends.flatMap { address, port in
+          [TransportProtocol.tcp, .udp].map { Target($0, address, port) }
+        }
+      }
+      let near = attacker.name == "other" ? BridgeNetwork.back.gateway(.ipv4) : "198.51.100.1"
+      let answers = try attacker.ask(targets, control: Target(.tcp, near, Topology.hostPort))
+      for (target, answer) in zip(targets, answers) { #expect(answer.text == nil, "\(target) as \(source)") }
+      for victim in victims { #expect(try await arrivals(victim) == 0, "at \(victim) from \(source)") }
+    }
+
+    // The packets for 127.0.0.1 and from it came as far as the host, and what is open to the attacker is counted.
+    let guarded = try await host.namespace.command("nft", "list", "chain", "inet", "pmagent", "guard")
+    for end in ["saddr", "daddr"] {
+      #expect(!guarded.contains("ip \(end) 127.0.0.0/8 counter packets 0 "), "\(guarded)")
+    }
+    try await forge(.itself, attacker, topology)
+    for family in AddressFamily.allCases {
+      #expect(ask(.udp, host.address(family), 8083, from: attacker.namespace).text?.hasPrefix("neighbour saw ") == true)
+      for victim in [web, hiddenNode] {
+        #expect(ask(.udp, victim.address(family), Topology.unpublished, from: host.namespace).text != nil)
+      }
+    }
+    for victim in victims { #expect(try await arrivals(victim) == 2, "\(victim)") }
+  }
+
+  /// Every obstacle but ours is taken out of the way.
+  private func arm(_ attacker: Node, against host: Node) async throws {
+    try await host.namespace.command(
+      "sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1", "net.ipv4.conf.all.rp_filter=0",
+      "net.ipv4.conf.v-routed.rp_filter=0", "net.ipv4.conf.\(BridgeNetwork.back.bridge).rp_filter=0")
+    try await attacker.namespace.command("sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1")
+    let (gateway4, gateway6): (IPAddress, IPAddress) =
+      attacker.name == "other"
+      ? (BridgeNetwork.back.gateway(.ipv4), BridgeNetwork.back.gateway(.ipv6)) : ("198.51.100.1", "2001:db8:100::1")
+    try await attacker.namespace.command(
+      "ip", "-batch", "-",
+      input: """
+        route del local 127.0.0.1 dev lo table local
+        route del local 127.0.0.0/8 dev lo table local
+        route add 127.0.0.1 via \(gateway4) src \(attacker.ipv4)
+        route del local ::1 dev lo table local
+        route add ::1 via \(gateway6) src \(attacker.ipv6)
+        """)
+  }
+
+  /// Rewrites the source of everything but the control.
+  private func forge(_ source: Source, _ attacker: Node, _ topology: Topology) async throws {
+    let (ipv4, ipv6): (IPAddress, IPAddress) =
+      switch source {
+      case .itself: (attacker.ipv4, attacker.ipv6)
+      case .loopback: ("127.0.0.1", "::1")
+      case .neighbour: (topology.neighbour.ipv4, topology.neighbour.ipv6)
+      case .otherNetwork:
+        (BridgeNetwork.back.address(.ipv4, hostPart: 9), BridgeNetwork.back.address(.ipv6, hostPart: 9))
+      }
+    try await attacker.namespace.command(
+      "nft", "-f", "-",
+      input: """
+        table inet forge
+        delete table inet forge
+        table inet forge {
+          chain out {
+            type filter hook postrouting priority 0;
+            th dport != \(Topology.hostPort) ip saddr set \(ipv4)
+            th dport != \(Topology.hostPort) ip6 saddr set \(ipv6)
+          }
+        }
+
+        """)
+  }
+
+  /// Requests only: the host refuses to whom it takes for the sender.
+  private static let counting = """
+    table inet arrivals {
+      chain in {
+        type filter hook input priority 0;
+        iifname "eth0" meta l4proto { tcp, udp } th dport { \(Topology.port), \(Topology.unpublished) } counter
+      }
+    }
+
+    """
+
+  private func arrivals(_ node: Node) async throws -> Int {
+    let list = try await node.namespace.command("nft", "list", "table", "inet", "arrivals")
+    return try #require(list.firstMatch(of: #/counter packets (\d+)/#).flatMap { Int($0.1) })
+  }
+}
