@@ -168,8 +168,8 @@ import Testing
       // Outgoing packets keep the container's address.
       let outgoing = ask(transport, routed.address(family), Topology.port, from: other.namespace)
       #expect(outgoing == .text("routed saw \(other.address(family)): hello"))
-      // Its containers use published ports of other networks as everybody does.
     }
+    // Its containers use published ports of other networks as everybody does.
     #expect(ask(.tcp, topology.host.ipv4, 8080, from: other.namespace).text?.hasPrefix("web saw ") == true)
   }
 
