@@ -159,37 +159,25 @@ package final class PortMapper {
       have += change.before?.elements(policyBefore) ?? []
       want += change.after?.elements(policy) ?? []
     }
-    for change in scope.containers.values {
-      have += change.before?.elements ?? []
-      want += change.after?.elements ?? []
-    }
-    var change = difference(from: have, to: want)
-    try keepShared(&change, of: scope)
+    let neighbours = try neighbours(of: scope)
+    have += (scope.containers.values.compactMap(\.before) + neighbours).elements
+    want += (scope.containers.values.compactMap(\.after) + neighbours).elements
+    let change = difference(from: have, to: want)
     if change.isEmpty { return }
     try kernel.apply(change, skeleton: .keep)
     verifiedGeneration = nil
   }
 
-  /// Two containers may publish one port of one container address; the element stays until the last of them goes.
-  private func keepShared(_ change: inout RulesetChange, of scope: Scope) throws {
-    if change.removals.isEmpty { return }
-    var shared: Set<HostPort> = []
-    for record in scope.containers.values.compactMap(\.before) {
-      for binding in record.bindings {
-        let others = try store.sharesContainerPort(
-          address: binding.containerAddress, transport: binding.transport, ports: binding.containerPorts,
-          otherThan: record.row)
-        for port in others.flatMap({ Array($0.ports) }) {
-          shared.insert(HostPort(binding.containerAddress, binding.transport, port))
-        }
-      }
+  /// Containers that `scope` did not touch and that share a container address with one it did. They may publish the same
+  /// port of it, which is one element, and stays until the last of them goes.
+  private func neighbours(of scope: Scope) throws -> [ContainerRecord] {
+    let touched = scope.containers.values.flatMap { [$0.before, $0.after].compactMap(\.self) }
+    let rows = Set(touched.map(\.row))
+    var neighbours: [Int64: ContainerRecord] = [:]
+    for address in Set(touched.flatMap { $0.bindings.map(\.containerAddress) }) {
+      for record in try store.containers(at: address, otherThan: rows) { neighbours[record.row] = record }
     }
-    if shared.isEmpty { return }
-    // One that comes back under another container's name must go first: the kernel would keep its old comment.
-    let returning = Set(change.additions.map(\.identity))
-    change.removals.removeAll { element in
-      !returning.contains(element.identity) && element.containerPort.map(shared.contains) ?? false
-    }
+    return Array(neighbours.values)
   }
 
   /// The kernel has the round: sockets of ports that nobody owns any more go, watchers learn of it.
@@ -248,7 +236,7 @@ package final class PortMapper {
         for record in scope.containers.values.compactMap(\.after) { try store.removeContainer(row: record.row) }
         for (id, change) in scope.networks where change.before == nil { try store.removeNetwork(id: id) }
         for before in scope.networks.values.compactMap(\.before) { try store.record(before.network) }
-        for before in scope.containers.values.compactMap(\.before) { _ = try store.record(before) }
+        for before in scope.containers.values.compactMap(\.before) { try putBack(before) }
         _ = try store.advanceRevision()
       }
     } catch {
@@ -256,6 +244,15 @@ package final class PortMapper {
         "the kernel refused an event and the database could not be put back; restart the agent to converge them",
         metadata: ["error": "\(error)"])
     }
+  }
+
+  /// Its row went with what took its place.
+  private func putBack(_ record: ContainerRecord) throws {
+    var new = record
+    new.row = 0
+    new.row = try store.record(new)
+    release(record)
+    claim(new)
   }
 
   // MARK: Memory
@@ -275,21 +272,6 @@ package final class PortMapper {
     case let error as KernelError:
       RequestError(.kernelRefused, "the kernel refused: \(error); nothing of the request remains")
     default: RequestError(.storageFailed, "the database failed: \(error); nothing of the request remains")
-    }
-  }
-}
-
-extension Element {
-  /// The container port that this element lets through, if that is what it does.
-  fileprivate var containerPort: HostPort? {
-    switch (set, key) {
-    case (.published4, .addressPort(let address, let transport, let port)),
-      (.published6, .addressPort(let address, let transport, let port)):
-      HostPort(address, transport, port)
-    case (.allowed4, .sourceAddressPort(_, let prefix, let transport, let port)),
-      (.allowed6, .sourceAddressPort(_, let prefix, let transport, let port)):
-      HostPort(prefix.address, transport, port)
-    default: nil
     }
   }
 }

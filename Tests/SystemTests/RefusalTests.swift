@@ -119,8 +119,13 @@ import Testing
     let before = try await agent.state()
     // Somebody else has taken the element's place, with another value.
     try await host.command("nft", "add element inet pmagent any4 { tcp . 8090 : 172.18.0.99 . 80 }")
-    let reply = try agent.send(Self.start(#""8090:80","8091:80""#))
-    #expect(reply.errorCode == "kernel-refused", "\(reply)")
+    for line in [
+      Self.start(#""8090:80","8091:80""#),
+      #"{"event":"container.publish","container":"web","publish":["8090:80","8091:81"]}"#,
+    ] {
+      let reply = try agent.send(line)
+      #expect(reply.errorCode == "kernel-refused", "\(reply)")
+    }
     try await host.command("nft", "delete element inet pmagent any4 { tcp . 8090 }")
     let after = try await agent.state()
     #expect(after.sockets == before.sockets)
@@ -128,6 +133,8 @@ import Testing
     #expect(try agent.succeed(#"{"query":"list"}"#) == list)
     // And nothing is in its way when the reason is gone.
     try agent.succeed(Self.start(#""8090:80","8091:80""#))
+    try agent.stop(topology.web)
+    #expect(try agent.succeed(#"{"query":"status"}"#)["in_sync"] == .bool(true))
   }
 
   @Test func whatTheDatabaseRefusesLeavesNothing() async throws {
