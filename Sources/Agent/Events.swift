@@ -218,7 +218,8 @@ extension PortMapper {
   ) throws -> ContainerRecord {
     if let before { release(before) }
     do {
-      let resolution = try resolve(container, replacing: before, in: snapshot, &scope)
+      var resolution = try resolve(container, replacing: before, in: snapshot, &scope)
+      resolution.warnings += warningsAboutUnheldRanges(of: container, resolution.bindings)
       var record = ContainerRecord(
         row: before?.row ?? 0, container: container, bindings: resolution.bindings, warnings: resolution.warnings)
       record.row = try store.record(record)
@@ -233,6 +234,23 @@ extension PortMapper {
         rehold(before)
       }
       throw error
+    }
+  }
+
+  /// A large range is not held, so an outgoing connection of any program may be given one of its ports.
+  private func warningsAboutUnheldRanges(of container: Container, _ bindings: [Binding]) -> [Warning] {
+    let policy = configuration.holdPolicy(of: container.source)
+    if policy == .none { return [] }
+    return container.publish.enumerated().compactMap { index, request in
+      guard let ports = request.hostPorts, !policy.holds(rangeOf: ports.count), !request.containerPorts.isSingle,
+        bindings.contains(where: { $0.request == index && $0.hostPorts != nil })
+      else { return nil }
+      host.readEphemeralPorts(&ephemeral)
+      guard let first = ports.ports.first(where: ephemeral.contains) else { return nil }
+      return Warning(
+        .overlapsEphemeralRange,
+        "host ports \(ports)/\(request.transport) are not held and overlap the ephemeral ports \(ephemeral.range) from "
+          + "\(first) on: put them into net.ipv4.ip_local_reserved_ports, or set hold_ports = \"all\"")
     }
   }
 

@@ -30,6 +30,7 @@ package final class PortMapper {
   let store: Store
   /// `nil` with `firewall = false`.
   let kernel: KernelRuleset?
+  private let lock: NamespaceLock?
   let host: Host
   let log: Logger
   var configuration: Configuration
@@ -47,8 +48,11 @@ package final class PortMapper {
   /// The kernel's generation at which its table was last known to be what is stored; `nil` = not known to be.
   var verifiedGeneration: UInt32?
 
-  init(store: Store, kernel: KernelRuleset?, configuration: Configuration, log: Logger) {
+  init(
+    store: Store, kernel: KernelRuleset?, lock: consuming NamespaceLock?, configuration: Configuration, log: Logger
+  ) {
     (self.store, self.kernel, self.configuration, self.log) = (store, kernel, configuration, log)
+    self.lock = lock
     host = Host(store: store, log: log)
   }
 
@@ -186,7 +190,7 @@ package final class PortMapper {
     for change in scope.networks.values where kernel != nil {
       if let after = change.after { host.prepare(after) } else if let before = change.before { host.restore(before) }
     }
-    if scope.policyBefore != nil { enableIntendedForwarding() }
+    if scope.networks.values.contains(where: { $0.after != nil }) { enableIntendedForwarding() }
     var wanted: Set<HostPort> = []
     if scope.containers.values.contains(where: { $0.before != nil }) {
       wanted = Set(scope.containers.values.flatMap { $0.after.map { Array($0.hostPorts) } ?? [] })

@@ -1,5 +1,6 @@
 import Feed
 import GRDB
+import Netfilter
 import PortMaps
 import TestSupport
 import Testing
@@ -117,8 +118,13 @@ import Testing
     try agent.start(topology.web, publish: ["8080:80"])
     let list = try agent.succeed(#"{"query":"list"}"#)
     let before = try await agent.state()
-    // Somebody else has taken the element's place, with another value.
-    try await host.command("nft", "add element inet pmagent any4 { tcp . 8090 : 172.18.0.99 . 80 }")
+    // Somebody else owns the table now: reading is allowed, writing is not.
+    try await host.command("nft", "delete", "table", "inet", "pmagent")
+    var thief: KernelRuleset? = try host.run { () throws(KernelError) in
+      let ruleset = try KernelRuleset.open(owner: true)
+      try ruleset.apply(RulesetChange(), skeleton: .rebuild)
+      return ruleset
+    }
     for line in [
       Self.start(#""8090:80","8091:80""#),
       #"{"event":"container.publish","container":"web","publish":["8090:80","8091:81"]}"#,
@@ -126,11 +132,12 @@ import Testing
       let reply = try agent.send(line)
       #expect(reply.errorCode == "kernel-refused", "\(reply)")
     }
-    try await host.command("nft", "delete element inet pmagent any4 { tcp . 8090 }")
     let after = try await agent.state()
     #expect(after.sockets == before.sockets)
-    #expect(after.ruleset == before.ruleset)
     #expect(try agent.succeed(#"{"query":"list"}"#) == list)
+    #expect(try agent.succeed(#"{"query":"status"}"#)["in_sync"] == .bool(false))
+    withExtendedLifetime(thief) {}
+    thief = nil
     // And nothing is in its way when the reason is gone.
     try agent.succeed(Self.start(#""8090:80","8091:80""#))
     try agent.stop(topology.web)
