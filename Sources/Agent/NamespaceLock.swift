@@ -15,8 +15,6 @@ struct NamespaceLock: ~Copyable {
       + "firewall = false"
   }
 
-  private init(socket: CInt) { self.socket = socket }
-
   consuming func release() {}
 
   /// Fails with `Taken` while another process has it.
