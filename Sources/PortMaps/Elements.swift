@@ -46,12 +46,12 @@ extension ResolvedNetwork {
     if options.allowsInterContainerCommunication { add(.icc, .interfaces(bridge, bridge), .none) }
     if policy.allowsDirectRouting { add(.direct, .interface(bridge), .none) }
     for trusted in Set(options.trustedInterfaces).sorted() { add(.trusted, .interfaces(trusted, bridge), .none) }
-    for family in AddressFamily.allCases where network.has(family) {
+    for family in AddressFamily.allCases {
       let sets = FamilySets(family)
-      add(
-        sets.toBridge, .interface(bridge),
-        .verdict(.goto(network.isInternal ? .toInternal : options.mode(family).chain)))
-      guard !network.isInternal, options.mode(family).translates else { continue }
+      // A family that the network does not have is closed: what its containers listen on there, nobody published.
+      let isClosed = network.isInternal || !network.has(family)
+      add(sets.toBridge, .interface(bridge), .verdict(.goto(isClosed ? .toInternal : options.mode(family).chain)))
+      guard !isClosed, options.mode(family).translates else { continue }
       for subnet in network.subnets.filter({ $0.address.family == family }).withoutCovered {
         add(sets.hairpin, .interfacePrefix(bridge, subnet), .none)
       }

@@ -112,7 +112,7 @@ package enum Skeleton {
     Chain(.toNat, nil, toNatRules),
     Chain(.toNatUnprotected, nil, toNatUnprotectedRules),
     Chain(.toRouted, nil, toRoutedRules),
-    Chain(.toInternal, nil, [Rule(.counter, .verdict(.drop), comment: "internal: nothing comes in")]),
+    Chain(.toInternal, nil, [Rule(.counter, .verdict(.drop), comment: "nothing comes in")]),
     Chain(.published, nil, AddressFamily.allCases.flatMap(publishedRules)),
     Chain(.postrouting, BaseChain(.nat, .postrouting, priority: sourceNatPriority), postroutingRules),
   ]
@@ -149,7 +149,6 @@ package enum Skeleton {
     Rule(.family(.ipv4), .verdictMap([.oifname], .toBridge4)),
     Rule(.family(.ipv6), .verdictMap([.oifname], .toBridge6)),
     Rule(.lookup([.iifname], .bridges), .verdict(.accept), comment: "containers may go out"),
-    Rule(.lookup([.oifname], .bridges), .verdict(.accept)),
     // What follows has nothing to do with containers: it is only dropped on a host that was no router before us.
     Rule(.lookup([.iifname, .oifname], .forwardAllow), .verdict(.accept)),
     Rule(.verdictMap([.nfproto], .forwardPolicy)),

@@ -23,6 +23,9 @@ private func text(_ elements: [Element]) -> [String] {
     "hairpin4 { \"br-net\" . 172.19.0.0/16 comment \"net\" }",
     "masquerade4 { \"br-net\" comment \"net\" }",
   ]
+  /// A family that the network does not have.
+  private let closed4 = ["to_bridge4 { \"br-net\" comment \"net\" : goto to_internal }"]
+  private let closed6 = ["to_bridge6 { \"br-net\" comment \"net\" : goto to_internal }"]
   private let nat6 = [
     "to_bridge6 { \"br-net\" comment \"net\" : goto to_nat }",
     "hairpin6 { \"br-net\" . fdf8:b88e:bb5c:3483::/64 comment \"net\" }",
@@ -32,15 +35,15 @@ private func text(_ elements: [Element]) -> [String] {
   @Test func nat() throws { #expect(try elements(Network("net")) == base + nat4 + nat6) }
 
   @Test func oneFamily() throws {
-    #expect(try elements(Network("net", families: [.ipv4])) == base + nat4)
-    #expect(try elements(Network("net", families: [.ipv6])) == base + nat6)
+    #expect(try elements(Network("net", families: [.ipv4])) == base + nat4 + closed6)
+    #expect(try elements(Network("net", families: [.ipv6])) == base + closed4 + nat6)
   }
 
   @Test func natUnprotected() throws {
     let network = Network("net", families: [.ipv4], options: ["gateway_mode_ipv4": "nat-unprotected"])
     #expect(
       try elements(network)
-        == base + ["to_bridge4 { \"br-net\" comment \"net\" : goto to_nat_unprotected }"] + nat4.dropFirst())
+        == base + ["to_bridge4 { \"br-net\" comment \"net\" : goto to_nat_unprotected }"] + nat4.dropFirst() + closed6)
   }
 
   @Test func routed() throws {
@@ -62,12 +65,13 @@ private func text(_ elements: [Element]) -> [String] {
 
   @Test func withoutInterContainerCommunication() throws {
     #expect(
-      try elements(Network("net", families: [.ipv4], options: ["enable_icc": "false"])) == [base[0], base[2]] + nat4)
+      try elements(Network("net", families: [.ipv4], options: ["enable_icc": "false"])) == [base[0], base[2]] + nat4
+        + closed6)
   }
 
   @Test func withoutDirectRouting() throws {
     let policy = FilterPolicy(allowsDirectRouting: false)
-    #expect(try elements(Network("net", families: [.ipv4]), policy) == base.dropLast() + nat4)
+    #expect(try elements(Network("net", families: [.ipv4]), policy) == base.dropLast() + nat4 + closed6)
   }
 
   @Test func withoutMasquerading() throws {
@@ -91,7 +95,7 @@ private func text(_ elements: [Element]) -> [String] {
         == base + [
           "trusted { \"eth0\" . \"br-net\" comment \"net\" }", "trusted { \"wg0\" . \"br-net\" comment \"net\" }",
         ]
-        + nat4)
+        + nat4 + closed6)
   }
 
   @Test func subnetsThatOverlapAreJoined() throws {

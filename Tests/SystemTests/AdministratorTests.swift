@@ -65,20 +65,20 @@ import Testing
     let count = { try await host.command("nft", "-a", "-t", "list", "table", "inet", "pmagent").count("# handle ") }
     let empty = try await count()
     #expect(empty > 50)
-    try agent.succeed(#"{"event":"snapshot.begin"}"#)
+    var lines: [String] = []
     for number in 0..<1000 {
       let prefixes = "10.\(number / 250).\(number % 250)"
-      try agent.succeed(
+      lines.append(
         #"{"event":"network.create","network":{"id":"n\#(number)","bridge":"br\#(number)","subnets":["\#(prefixes).0/24"]}}"#
       )
     }
     for number in 0..<10 {
       let first = 20000 + number * 1000
-      try agent.succeed(
+      lines.append(
         #"{"event":"container.start","container":{"id":"c\#(number)","networks":[{"network":"n\#(number)","ipv4":"10.0.\#(number).2"}],"#
           + #""publish":["\#(first)-\#(first + 999):1000-1999"]}}"#)
     }
-    try agent.succeed(#"{"event":"snapshot.end"}"#)
+    for reply in try agent.client().ask(lines) { #expect(reply["ok"] == .bool(true), "\(reply)") }
     let status = try agent.succeed(#"{"query":"status"}"#)
     #expect(status["mappings"] == .integer(10000) && status["networks"] == .integer(1000), "\(status)")
     #expect(status["in_sync"] == .bool(true))

@@ -83,13 +83,28 @@ import Testing
     #expect(try await host.command("nft", "list", "tables").contains("pmagent") == false)
   }
 
-  /// A network of one family turns on that one.
-  @Test func onlyTheFamiliesOfTheNetworksAreTurnedOn() async throws {
-    let topology = try await router(before: [:])
-    let agent = try AgentProgram(in: topology.host.namespace)
+  /// A network of one family turns on that one, and is closed in the other, whatever its containers listen on there.
+  @Test(arguments: [false, true])
+  func onlyTheFamiliesOfTheNetworksAreTurnedOn(ipv6: Bool) async throws {
+    let topology = try await router(before: [.ipv6: ipv6])
+    let (host, web, routed) = (topology.host, topology.web, topology.routed)
+    let agent = try AgentProgram(in: host.namespace)
     try agent.succeed(
       #"{"event":"network.create","network":{"id":"n4","bridge":"br-web","subnets":["172.18.0.0/16"]}}"#)
-    #expect(try await forwarding(topology.host.namespace) == ["1", "0"])
+    try agent.succeed(
+      #"{"event":"container.start","container":{"id":"web","networks":[{"network":"n4","ipv4":"172.18.0.2"}],"#
+        + #""publish":["8080:80","8080:80/udp"]}}"#)
+    #expect(try await forwarding(host.namespace) == ["1", ipv6 ? "1" : "0"])
+    let targets = [TransportProtocol.tcp, .udp].flatMap { transport in
+      [
+        Target(transport, host.ipv6, 8080), Target(transport, web.ipv6, Topology.port),
+        Target(transport, web.ipv6, Topology.unpublished),
+      ]
+    }
+    let control = Target(.tcp, host.ipv4, 8080)
+    for client in [routed, topology.other] {
+      #expect(try client.ask(targets, control: control).allSatisfy { $0.text == nil }, "\(client)")
+    }
   }
 
   @Test func checkOnlyWarns() async throws {

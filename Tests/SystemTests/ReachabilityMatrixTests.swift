@@ -18,19 +18,39 @@ import Testing
       cell.expected == nil ? answer.text != nil : answer != cell.expected
     }
     print("\(world): \(cells.count) cells, \(cells.count { $0.expected != nil }) of them reach")
-    #expect(cells.count == 3820)
+    #expect(cells.count == 3988)
     #expect(wrong.isEmpty, "\(wrong.map { "\($0): \($1)" }.joined(separator: "\n"))")
+  }
+
+  /// A container that sends to its neighbour through the gateway is talking to its neighbour all the same.
+  @Test(arguments: [false, true], [false, true])
+  func neighboursMeetAtTheGateway(bridgeNetfilter: Bool, interContainer: Bool) async throws {
+    let topology = try await Topology(bridgeNetfilter: bridgeNetfilter)
+    let (web, neighbour) = (topology.web, topology.neighbour)
+    let agent = try AgentProgram(in: topology.host.namespace)
+    try agent.create(.web, options: ["enable_icc": "\(interContainer)"])
+    try await neighbour.namespace.command(
+      "ip", "-batch", "-",
+      input: AddressFamily.allCases.map { "route add \(web.address($0)) via \(BridgeNetwork.web.gateway($0))" }
+        .joined(separator: "\n"))
+    let control = Target(.udp, BridgeNetwork.web.gateway(.ipv4), Topology.hostPort)
+    let answers = try neighbour.ask(
+      PacketTests.flows.map { Target($0.transport, web.address($0.family), Topology.port) }, control: control)
+    for (flow, answer) in zip(PacketTests.flows, answers) {
+      let seen = "web saw \(neighbour.address(flow.family)): hello"
+      #expect(answer == (interContainer ? .text(seen) : .silence), "\(flow)")
+    }
   }
 
   /// The rows name every place and address, or one could be forgotten.
   @Test func theTableIsComplete() {
     let places = ["host", "itself", "neighbour", "nat-net", "routed-net", "remote", "remote-routed"]
     let expected = places.flatMap { place in
-      ["address", "loopback", "other", "gateway", "container"].map { "\(place) \($0) true" } + [
-        "\(place) container false"
+      ["address", "loopback", "other", "gateway", "container"].map { "\(place) \($0) published" } + [
+        "\(place) container unpublished", "\(place) container icmp",
       ]
     }
-    #expect(ReachabilityTable.inwards.map { "\($0.ends.0) \($0.ends.1) \($0.isPublished)" } == expected)
+    #expect(ReachabilityTable.inwards.map { "\($0.ends.0) \($0.ends.1) \($0.port)" } == expected)
   }
 }
 
@@ -109,10 +129,6 @@ private final class World: CustomStringConvertible {
 
   // MARK: Cells
 
-  private static let flows = AddressFamily.allCases.flatMap { family in
-    [TransportProtocol.tcp, .udp].map { (family: family, transport: $0) }
-  }
-
   /// Every client must reach something that no filter is concerned with, or its silence says nothing: a program of the
   /// host, or where the host has no address a container on the same bridge.
   var controls: [Cell] {
@@ -124,7 +140,7 @@ private final class World: CustomStringConvertible {
     }
     let others = [topology.host, topology.remote, topology.routed].map { ($0, topology.host, nil as BridgeNetwork?) }
     return (containers + others).flatMap { client, server, network in
-      Self.flows.map { family, transport in
+      PacketTests.flows.map { family, transport in
         // The host answers datagrams from the address that is nearest to the client.
         let near = client.name == "routed" ? otherAddress(family) : server.address(family)
         let address = network?.gateway(family) ?? near
@@ -137,7 +153,7 @@ private final class World: CustomStringConvertible {
 
   var cells: [Cell] {
     columns.filter { !["nat-net", "routed-net"].contains($0.name) }.flatMap { column in
-      Self.flows.flatMap { family, transport in
+      PacketTests.flows.flatMap { family, transport in
         ReachabilityTable.inwards.flatMap { inwards($0, column, family, transport) }
           + ReachabilityTable.outwards.map { outwards($0, column, family, transport) }
       }
@@ -160,9 +176,13 @@ private final class World: CustomStringConvertible {
     let word = row.cell(column.name, family)
     let source = source(
       word, client, asked: address, gateway: column.network.gateway(family), leaving: column.network.gateway(family))
-    let name = "\(column.name): \(row.ends.0) → \(row.ends.1) \(row.isPublished ? "published" : "unpublished")"
+    let name = "\(column.name): \(row.ends.0) → \(row.ends.1) \(row.port)"
+    if row.port == .icmp {
+      // Once a family is enough.
+      return transport == .tcp ? [ping(name, from: client, address, answers: source != nil)] : []
+    }
     if isDirect {
-      let port = row.isPublished ? Topology.port : Topology.unpublished
+      let port = row.port == .published ? Topology.port : Topology.unpublished
       return [cell(name, from: client, Target(transport, address, port), at: column.container, sees: source)]
     }
     // No row for what nobody published: no address of the host leads to it.
@@ -193,7 +213,8 @@ private final class World: CustomStringConvertible {
       }
     let source = source(
       row.cell(column.name, family), column.container, asked: address, gateway: leaving, leaving: leaving)
-    let port = row.ends.1 == "own" ? (row.isPublished ? Topology.port : Topology.unpublished) : network?.port ?? 0
+    let port =
+      row.ends.1 == "own" ? (row.port == .published ? Topology.port : Topology.unpublished) : network?.port ?? 0
     return cell(
       "\(column.name) → \(row.ends.0) by \(row.ends.1)", from: column.container, Target(transport, address, port),
       at: server, sees: source)
@@ -203,6 +224,12 @@ private final class World: CustomStringConvertible {
     Cell(
       name: name, question: Question(client, target, mustAnswer: sees != nil),
       expected: sees.map { .text("\(server) saw \($0): hello") })
+  }
+
+  private func ping(_ name: String, from client: Node, _ address: IPAddress, answers: Bool) -> Cell {
+    Cell(
+      name: name, question: Question(client, .ping(address), mustAnswer: answers),
+      expected: answers ? .text("pong") : nil)
   }
 
   private func otherAddress(_ family: AddressFamily) -> IPAddress {

@@ -39,42 +39,49 @@ enum ReachabilityTable {
     host           gateway     published    asked   asked   no      no      no      asked       asked   asked   no       no      asked
     host           container   published    gw      gw      gw      gw      no      gw          gw      gw      gw       gw      gw
     host           container   unpublished  gw      gw      gw      gw      no      gw          gw      gw      gw       gw      gw
+    host           container   icmp         gw      gw      gw      gw      no      gw          gw      gw      gw       gw      gw
     itself         address     published    gw      gw      no      no      no      gw          gw      gw      gw       no      gw
     itself         loopback    published    no      no      no      no      no      no          no      no      no       no      no
     itself         other       published    gw      gw      no      no      no      gw          gw      gw      no       no      gw
     itself         gateway     published    gw      gw      no      no      no      gw          gw      gw      no       no      gw
     itself         container   published    own     own     own     own     own     own         own     own     own      own     own
     itself         container   unpublished  own     own     own     own     own     own         own     own     own      own     own
+    itself         container   icmp         own     own     own     own     own     own         own     own     own      own     own
     neighbour      address     published    gw      gw      no      no      no      gw          gw      gw      gw       no      gw
     neighbour      loopback    published    no      no      no      no      no      no          no      no      no       no      no
     neighbour      other       published    gw      gw      no      no      no      gw          gw      gw      no       no      gw
     neighbour      gateway     published    gw      gw      no      no      no      gw          gw      gw      no       no      gw
     neighbour      container   published    own     own     own     own     own     own/bridged own     own     own      own     own
     neighbour      container   unpublished  own     own     own     own     own     own/bridged own     own     own      own     own
+    neighbour      container   icmp         own     own     own     own     own     own/bridged own     own     own      own     own
     nat-net        address     published    gw      gw      no      no      no      gw          gw      gw      gw       no      gw
     nat-net        loopback    published    no      no      no      no      no      no          no      no      no       no      no
     nat-net        other       published    gw      gw      no      no      no      gw          gw      gw      no       no      gw
     nat-net        gateway     published    gw      gw      no      no      no      gw          gw      gw      no       no      gw
     nat-net        container   published    no      no      gw      no      no      no          no      no      no       no      no
     nat-net        container   unpublished  no      no      no      no      no      no          no      no      no       no      no
+    nat-net        container   icmp         no      no      gw      no      no      no          no      no      no       no      no
     routed-net     address     published    own     own     no      no      no      own         own     own     own      no      own
     routed-net     loopback    published    no      no      no      no      no      no          no      no      no       no      no
     routed-net     other       published    own     own     no      no      no      own         own     own     no       no      own
     routed-net     gateway     published    own     own     no      no      no      own         own     own     no       no      own
     routed-net     container   published    no      no      own     no      no      no          no      no      no       no      no
     routed-net     container   unpublished  no      no      no      no      no      no          no      no      no       no      no
+    routed-net     container   icmp         no      no      own     no      no      no          no      no      no       no      no
     remote         address     published    own     own     no      no      no      own         own     own     own      no      own
     remote         loopback    published    no      no      no      no      no      no          no      no      no       no      no
     remote         other       published    own     own     no      no      no      own         own     own     no       no      own
     remote         gateway     published    no      no      no      no      no      no          no      no      no       no      no
     remote         container   published    no      no      no      no      no      no          no      no      no       no      no
     remote         container   unpublished  no      no      no      no      no      no          no      no      no       no      no
+    remote         container   icmp         no      no      no      no      no      no          no      no      no       no      no
     remote-routed  address     published    own     own     no      no      no      own         own     own     own      no      own
     remote-routed  loopback    published    no      no      no      no      no      no          no      no      no       no      no
     remote-routed  other       published    own     own     no      no      no      own         own     own     no       no      own
     remote-routed  gateway     published    own     own     no      no      no      own         own     own     no       no      own
     remote-routed  container   published  own/allow own     own     no      no      own/allow own/allow own/allow own/allow no   own
     remote-routed  container   unpublished  no      own     no      no      no      no          no      no      no       no      no
+    remote-routed  container   icmp         no      own     own     no      no      no          no      no      no       no      no
     """)
 
   /// From a container of the column's network: to a remote host's open port, to a container with a published port, by
@@ -94,14 +101,16 @@ enum ReachabilityTable {
   struct Row: Sendable {
     /// Where from and to, or to whom and by which of its addresses.
     let ends: (String, String)
-    let isPublished: Bool
+    enum Port: String { case published, unpublished, icmp }
+    let port: Port
     private let cells: [Substring]
 
     init(_ line: Substring) {
       let words = line.split(separator: " ")
       precondition(words.count == 3 + ReachabilityTable.columns.count, "wrong number of cells: \(line)")
+      guard let port = Port(rawValue: String(words[2])) else { preconditionFailure("not a port: \(line)") }
+      self.port = port
       ends = (String(words[0]), String(words[1]))
-      isPublished = words[2] == "published"
       cells = Array(words[3...])
     }
 

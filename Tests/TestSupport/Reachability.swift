@@ -3,7 +3,8 @@ import PortMaps
 
 /// Where a flow should go.
 package struct Target: Sendable, CustomStringConvertible {
-  package let transport: TransportProtocol
+  /// `nil`: an ICMP echo request.
+  package let transport: TransportProtocol?
   package let address: IPAddress
   package let port: UInt16
 
@@ -11,7 +12,14 @@ package struct Target: Sendable, CustomStringConvertible {
     (self.transport, self.address, self.port) = (transport, address, port)
   }
 
-  package var description: String { "\(HostPort(address, transport, port))" }
+  /// Answered by `pong`.
+  package static func ping(_ address: IPAddress) -> Target { Target(address) }
+
+  private init(_ address: IPAddress) { (transport, self.address, port) = (nil, address, 0) }
+
+  package var description: String {
+    transport.map { "\(HostPort(address, $0, port))" } ?? "ping \(address)"
+  }
 }
 
 /// Whether `from` reaches `target`.
@@ -73,15 +81,20 @@ private func wait(for attempts: inout [Attempt], _ polled: inout [pollfd], milli
 /// A flow on its way: connecting, asked, answered.
 private struct Attempt {
   private let socket: Descriptor
+  private let target: Target
   private var isAsked = false
   private(set) var answer: Answer?
 
   /// In the calling thread's namespace.
   init(_ target: Target) throws(SystemError) {
     let family = target.address.family == .ipv4 ? AF_INET : AF_INET6
-    let type = target.transport == .udp ? SOCK_DGRAM : SOCK_STREAM
+    let type = target.transport == .tcp ? SOCK_STREAM : SOCK_DGRAM
+    let icmp = CInt(target.address.family == .ipv4 ? IPPROTO_ICMP : IPPROTO_ICMPV6)
+    self.target = target
     socket = try Descriptor(
-      Glibc.socket(family, CInt(type.rawValue) | CInt(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0), "socket")
+      Glibc.socket(
+        family, CInt(type.rawValue) | CInt(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue),
+        target.transport == nil ? icmp : 0), "socket")
     if withSocketAddress(target.address, target.port, { connect(socket.number, $0, $1) }) < 0, errno != EINPROGRESS {
       answer = .refused(errno)
     }
@@ -95,11 +108,18 @@ private struct Attempt {
   mutating func advance() {
     if !isAsked {
       isAsked = true
-      if send(socket.number, "hello", 5, CInt(MSG_NOSIGNAL)) < 0 { answer = .refused(errno) }
+      // The kernel fills in checksum and identifier of an echo request (icmp(7)).
+      let echo: [UInt8] = [target.address.family == .ipv4 ? 8 : 128, 0, 0, 0, 0, 0, 0, 1]
+      let payload = target.transport == nil ? echo : Array("hello".utf8)
+      if send(socket.number, payload, payload.count, CInt(MSG_NOSIGNAL)) < 0 { answer = .refused(errno) }
       return
     }
     var reply = [UInt8](repeating: 0, count: 2048)
     let count = recv(socket.number, &reply, reply.count, 0)
-    answer = count > 0 ? .text(String(decoding: reply[..<count], as: UTF8.self)) : .refused(count < 0 ? errno : 0)
+    guard count > 0 else {
+      answer = .refused(count < 0 ? errno : 0)
+      return
+    }
+    answer = .text(target.transport == nil ? "pong" : String(decoding: reply[..<count], as: UTF8.self))
   }
 }

@@ -118,6 +118,7 @@ package final class Topology {
       // Duplicate address detection takes a second, in which the host solicits no neighbour it forwards to.
       try node.namespace.run { () throws(SystemError) in
         try write("0", to: "/proc/sys/net/ipv6/conf/default/accept_dad")
+        try write("0 0", to: "/proc/sys/net/ipv4/ping_group_range")
       }
     }
     try await Self.build(host.namespace, [.web, .back] + networks, links, bridgeNetfilter: bridgeNetfilter)
