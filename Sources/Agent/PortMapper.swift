@@ -186,7 +186,7 @@ package final class PortMapper {
     for change in scope.networks.values where kernel != nil {
       if let after = change.after { host.prepare(after) } else if let before = change.before { host.restore(before) }
     }
-    if scope.policyBefore != nil { enableIntendedForwarding() }
+    if !scope.networks.isEmpty { enableIntendedForwarding() }
     var wanted: Set<HostPort> = []
     if scope.containers.values.contains(where: { $0.before != nil }) {
       wanted = Set(scope.containers.values.flatMap { $0.after.map { Array($0.hostPorts) } ?? [] })
