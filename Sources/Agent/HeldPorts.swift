@@ -66,7 +66,7 @@ final class HeldPorts {
           "host address \(port.address) is a multicast or broadcast address and can never be one of this host: "
             + "publish on an address of this host"))
     }
-    switch Self.bound(port) {
+    switch Self.bound(port, dropping: keeping) {
     case .success(let socket):
       if keeping { sockets[port] = socket } else { close(socket) }
       return .taken(nil)
@@ -150,7 +150,7 @@ final class HeldPorts {
     }
   }
 
-  private static func bound(_ port: HostPort) -> Result<CInt, Errno> {
+  private static func bound(_ port: HostPort, dropping: Bool) -> Result<CInt, Errno> {
     let type = port.transport == .udp ? SOCK_DGRAM : SOCK_STREAM
     let family = port.address.family == .ipv4 ? AF_INET : AF_INET6
     let socket = Glibc.socket(
@@ -159,7 +159,8 @@ final class HeldPorts {
     do throws(Errno) {
       // The kernel gives the lowest free number, so a high one means that few are left.
       guard Int(socket + descriptorReserve) < descriptorLimit() else { throw Errno(code: EMFILE) }
-      try Errno.check(clinux_drop_everything(socket))
+      // The kernel compiles each filter: too dear for a socket that is closed at once.
+      if dropping { try Errno.check(clinux_drop_everything(socket)) }
       if family == AF_INET6 {
         var yes: CInt = 1
         try Errno.check(
