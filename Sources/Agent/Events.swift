@@ -43,9 +43,9 @@ extension PortMapper {
   // MARK: Networks
 
   private func createNetwork(_ network: Network, in snapshot: Snapshot.Key, _ scope: inout Scope) throws -> Reply {
+    snapshots[snapshot]?.networks.insert(network.id)
     let resolved = try ResolvedNetwork(network, defaultBind: configuration.ip)
     let warnings = resolved.options.warnings + host.warnings(about: resolved, configuration)
-    snapshots[snapshot]?.networks.insert(network.id)
     let before = networks.byID[network.id]
     if let before {
       var same = network
@@ -104,8 +104,9 @@ extension PortMapper {
   private func startContainer(
     _ announced: Container, in snapshot: Snapshot.Key, _ scope: inout Scope
   ) throws -> Reply {
+    // Announced is announced, even when it is refused below: what runs is not pruned for an error of ours or theirs.
+    snapshots[snapshot]?.containers.insert(announced.id)
     let container = try attach(announced)
-    snapshots[snapshot]?.containers.insert(container.id)
     let before = try store.container(source: container.source, id: container.id)
     if let before {
       // A start that was overtaken by a later one of the same container must not undo it.
@@ -217,7 +218,8 @@ extension PortMapper {
   ) throws -> ContainerRecord {
     if let before { release(before) }
     do {
-      let resolution = try resolve(container, replacing: before, in: snapshot, &scope)
+      var resolution = try resolve(container, replacing: before, in: snapshot, &scope)
+      resolution.warnings += warningsAboutUnheldRanges(of: container, resolution.bindings)
       var record = ContainerRecord(
         row: before?.row ?? 0, container: container, bindings: resolution.bindings, warnings: resolution.warnings)
       record.row = try store.record(record)
@@ -232,6 +234,23 @@ extension PortMapper {
         rehold(before)
       }
       throw error
+    }
+  }
+
+  /// A large range is not held, so an outgoing connection of any program may be given one of its ports.
+  private func warningsAboutUnheldRanges(of container: Container, _ bindings: [Binding]) -> [Warning] {
+    let policy = configuration.holdPolicy(of: container.source)
+    if policy == .none { return [] }
+    return container.publish.enumerated().compactMap { index, request in
+      guard let ports = request.hostPorts, !policy.holds(rangeOf: ports.count), !request.containerPorts.isSingle,
+        bindings.contains(where: { $0.request == index && $0.hostPorts != nil })
+      else { return nil }
+      host.readEphemeralPorts(&ephemeral)
+      guard let first = ports.ports.first(where: ephemeral.contains) else { return nil }
+      return Warning(
+        .overlapsEphemeralRange,
+        "host ports \(ports)/\(request.transport) are not held and overlap the ephemeral ports \(ephemeral.range) from "
+          + "\(first) on: put them into net.ipv4.ip_local_reserved_ports, or set hold_ports = \"all\"")
     }
   }
 

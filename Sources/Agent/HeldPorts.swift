@@ -91,7 +91,6 @@ final class HeldPorts {
   /// The host's addresses are these now: ports on an address that has gone wait for it. Returns the ports whose state
   /// changed.
   func addressesChanged(to addresses: Set<IPAddress>) -> [HostPort] {
-    if addresses == localAddresses { return [] }
     let gone = localAddresses.subtracting(addresses)
     localAddresses = addresses
     let lost = gone.isEmpty ? [] : sockets.keys.filter { gone.contains($0.address) }

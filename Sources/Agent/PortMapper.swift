@@ -30,6 +30,7 @@ package final class PortMapper {
   let store: Store
   /// `nil` with `firewall = false`.
   let kernel: KernelRuleset?
+  private let lock: NamespaceLock?
   let host: Host
   let log: Logger
   var configuration: Configuration
@@ -47,8 +48,11 @@ package final class PortMapper {
   /// The kernel's generation at which its table was last known to be what is stored; `nil` = not known to be.
   var verifiedGeneration: UInt32?
 
-  init(store: Store, kernel: KernelRuleset?, configuration: Configuration, log: Logger) {
+  init(
+    store: Store, kernel: KernelRuleset?, lock: consuming NamespaceLock?, configuration: Configuration, log: Logger
+  ) {
     (self.store, self.kernel, self.configuration, self.log) = (store, kernel, configuration, log)
+    self.lock = lock
     host = Host(store: store, log: log)
   }
 
@@ -93,13 +97,30 @@ package final class PortMapper {
     do {
       try converge(scope)
     } catch {
+      if heal(after: error) { return finish(scope, replies) }
       undo(scope)
       snapshots = snapshotsBefore
       if events.count > 1 { return events.flatMap { commit([$0]) } }
       return [.failed(refusal(of: error, "program the kernel"))]
     }
+    return finish(scope, replies)
+  }
+
+  private func finish(_ scope: Scope, _ replies: [Reply]) -> [Reply] {
     settle(scope)
     return replies
+  }
+
+  /// The kernel may have refused because its table is not what it was: someone flushed or edited it. Then the way out is to
+  /// make all of it what is stored. Returns whether that worked.
+  private func heal(after error: any Error) -> Bool {
+    log.warning("the kernel refused a change; reading its table", metadata: ["error": "\(error)"])
+    do {
+      try convergeEverything()
+      return true
+    } catch {
+      return false
+    }
   }
 
   /// Records one event, or nothing of it.
@@ -142,37 +163,25 @@ package final class PortMapper {
       have += change.before?.elements(policyBefore) ?? []
       want += change.after?.elements(policy) ?? []
     }
-    for change in scope.containers.values {
-      have += change.before?.elements ?? []
-      want += change.after?.elements ?? []
-    }
-    var change = difference(from: have, to: want)
-    try keepShared(&change, of: scope)
+    let neighbours = try neighbours(of: scope)
+    have += (scope.containers.values.compactMap(\.before) + neighbours).elements
+    want += (scope.containers.values.compactMap(\.after) + neighbours).elements
+    let change = difference(from: have, to: want)
     if change.isEmpty { return }
     try kernel.apply(change, skeleton: .keep)
     verifiedGeneration = nil
   }
 
-  /// Two containers may publish one port of one container address; the element stays until the last of them goes.
-  private func keepShared(_ change: inout RulesetChange, of scope: Scope) throws {
-    if change.removals.isEmpty { return }
-    var shared: Set<HostPort> = []
-    for record in scope.containers.values.compactMap(\.before) {
-      for binding in record.bindings {
-        let others = try store.sharesContainerPort(
-          address: binding.containerAddress, transport: binding.transport, ports: binding.containerPorts,
-          otherThan: record.row)
-        for port in others.flatMap({ Array($0.ports) }) {
-          shared.insert(HostPort(binding.containerAddress, binding.transport, port))
-        }
-      }
+  /// Containers that `scope` did not touch and that share a container address with one it did. They may publish the same
+  /// port of it, which is one element, and stays until the last of them goes.
+  private func neighbours(of scope: Scope) throws -> [ContainerRecord] {
+    let touched = scope.containers.values.flatMap { [$0.before, $0.after].compactMap(\.self) }
+    let rows = Set(touched.map(\.row))
+    var neighbours: [Int64: ContainerRecord] = [:]
+    for address in Set(touched.flatMap { $0.bindings.map(\.containerAddress) }) {
+      for record in try store.containers(at: address, otherThan: rows) { neighbours[record.row] = record }
     }
-    if shared.isEmpty { return }
-    // One that comes back under another container's name must go first: the kernel would keep its old comment.
-    let returning = Set(change.additions.map(\.identity))
-    change.removals.removeAll { element in
-      !returning.contains(element.identity) && element.containerPort.map(shared.contains) ?? false
-    }
+    return Array(neighbours.values)
   }
 
   /// The kernel has the round: sockets of ports that nobody owns any more go, watchers learn of it.
@@ -181,7 +190,7 @@ package final class PortMapper {
     for change in scope.networks.values where kernel != nil {
       if let after = change.after { host.prepare(after) } else if let before = change.before { host.restore(before) }
     }
-    if !scope.networks.isEmpty { enableIntendedForwarding() }
+    if scope.networks.values.contains(where: { $0.after != nil }) { enableIntendedForwarding() }
     var wanted: Set<HostPort> = []
     if scope.containers.values.contains(where: { $0.before != nil }) {
       wanted = Set(scope.containers.values.flatMap { $0.after.map { Array($0.hostPorts) } ?? [] })
@@ -231,7 +240,7 @@ package final class PortMapper {
         for record in scope.containers.values.compactMap(\.after) { try store.removeContainer(row: record.row) }
         for (id, change) in scope.networks where change.before == nil { try store.removeNetwork(id: id) }
         for before in scope.networks.values.compactMap(\.before) { try store.record(before.network) }
-        for before in scope.containers.values.compactMap(\.before) { _ = try store.record(before) }
+        for before in scope.containers.values.compactMap(\.before) { try putBack(before) }
         _ = try store.advanceRevision()
       }
     } catch {
@@ -239,6 +248,15 @@ package final class PortMapper {
         "the kernel refused an event and the database could not be put back; restart the agent to converge them",
         metadata: ["error": "\(error)"])
     }
+  }
+
+  /// Its row went with what took its place.
+  private func putBack(_ record: ContainerRecord) throws {
+    var new = record
+    new.row = 0
+    new.row = try store.record(new)
+    release(record)
+    claim(new)
   }
 
   // MARK: Memory
@@ -258,21 +276,6 @@ package final class PortMapper {
     case let error as KernelError:
       RequestError(.kernelRefused, "the kernel refused: \(error); nothing of the request remains")
     default: RequestError(.storageFailed, "the database failed: \(error); nothing of the request remains")
-    }
-  }
-}
-
-extension Element {
-  /// The container port that this element lets through, if that is what it does.
-  fileprivate var containerPort: HostPort? {
-    switch (set, key) {
-    case (.published4, .addressPort(let address, let transport, let port)),
-      (.published6, .addressPort(let address, let transport, let port)):
-      HostPort(address, transport, port)
-    case (.allowed4, .sourceAddressPort(_, let prefix, let transport, let port)),
-      (.allowed6, .sourceAddressPort(_, let prefix, let transport, let port)):
-      HostPort(prefix.address, transport, port)
-    default: nil
     }
   }
 }

@@ -45,8 +45,8 @@ extension PortMapper {
       inSync = false
       degraded.append(.init(code: "kernel-unreadable", message: "the kernel's table could not be read: \(error)"))
     }
-    for (port, reason) in held.waiting.sorted(by: { $0.key.description < $1.key.description }) {
-      degraded.append(.init(code: reason.code, message: "\(port): \(reason.message)"))
+    for reason in held.waiting.values.sorted(by: { $0.message < $1.message }) {
+      degraded.append(.init(code: reason.code, message: reason.message))
     }
     return Status(
       inSync: inSync, mappings: counts.mappings, containers: counts.containers, networks: counts.networks,

@@ -8,10 +8,12 @@ extension PortMapper {
   /// Opens the kernel and makes it agree with what is stored: the same `converge` an event ends in, only that its scope is
   /// everything.
   ///
-  /// Fails with `StoreError` (damaged), `KernelError` (no permission, another owner).
+  /// Fails with `StoreError` (damaged), `KernelError` (no permission), `NamespaceLock.Taken` (another agent).
   package static func start(_ configuration: Configuration, _ store: Store, log: Logger) throws -> PortMapper {
     let kernel = configuration.firewall ? try KernelRuleset.open() : nil
-    let mapper = PortMapper(store: store, kernel: kernel, configuration: configuration, log: log)
+    let mapper = PortMapper(
+      store: store, kernel: kernel, lock: configuration.firewall ? try NamespaceLock.take() : nil,
+      configuration: configuration, log: log)
     try mapper.host.forgetEarlierBoot()
     _ = mapper.held.addressesChanged(to: try localAddresses())
     try mapper.load()
@@ -49,10 +51,16 @@ extension PortMapper {
   /// Fails with `RequestError` when a stored network does not fit it any more, `KernelError` when the kernel refuses.
   package func reconfigure(_ new: Configuration) throws {
     let resolved = try networks.all.map { try ResolvedNetwork($0.network, defaultBind: new.ip) }
+    let old = (configuration, policy, networks)
     configuration = new
     policy = try store.filterPolicy(new)
     for network in resolved { networks.set(network, id: network.network.id) }
-    try convergeEverything()
+    do {
+      try convergeEverything()
+    } catch {
+      (configuration, policy, networks) = old
+      throw error
+    }
   }
 
   func hostChanged(_ event: HostEvent) {

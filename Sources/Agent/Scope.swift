@@ -52,3 +52,8 @@ extension ContainerRecord {
   /// The host ports of all bindings, one by one.
   var hostPorts: some Sequence<HostPort> { bindings.lazy.flatMap(\.allHostPorts) }
 }
+
+extension [ContainerRecord] {
+  /// In row order, as a recovery reads them: of containers that publish one container port the first names the element.
+  var elements: [PortMaps.Element] { sorted { $0.row < $1.row }.flatMap { $0.elements } }
+}

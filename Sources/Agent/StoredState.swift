@@ -44,6 +44,8 @@ package enum Teardown {
   /// refuses.
   package static func run(_ configuration: Configuration) throws -> [String] {
     let store = try Store.open(at: configuration.database, access: .readWrite)
+    // Held until the end: no agent may start in between.
+    let lock = try NamespaceLock.take()
     try KernelRuleset.open().deleteTable()
     var lines = ["removed table \(Skeleton.family) \(Skeleton.table)"]
     for (name, previous) in try store.sysctls() {
@@ -57,6 +59,7 @@ package enum Teardown {
       try store.forgetSysctl(name: name)
     }
     lines.append("the database \(configuration.database) stays: the agent restores its mappings when it starts")
+    lock.release()
     return lines
   }
 }

@@ -41,6 +41,17 @@ struct Fields {
     return try at(key) { () throws(RequestError) in try T(wire: value) }
   }
 
+  /// What an event is about: the paths of its faults begin inside it, `publish[0]`, as in errors that need the state.
+  func subject<T: WireDecodable>(_ key: String) throws(RequestError) -> T {
+    do {
+      return try required(key)
+    } catch {
+      var error = error
+      if let field = error.field, field.hasPrefix(key + ".") { error.field = String(field.dropFirst(key.count + 1)) }
+      throw error
+    }
+  }
+
   func required<T: WireDecodable>(_ key: String) throws(RequestError) -> T {
     guard let value: T = try optional(key) else {
       throw RequestError(.badRequest, "\(key) is missing; \(what) needs it", field: key)

@@ -93,13 +93,13 @@ extension Event {
 
     switch kind {
     case .networkCreate:
-      var network: Network = try fields.required("network")
+      var network: Network = try fields.subject("network")
       network.source = source
       self = .networkCreate(network)
     case .networkRemove:
       self = .networkRemove(try network())
     case .containerStart:
-      var container: Container = try fields.required("container")
+      var container: Container = try fields.subject("container")
       container.source = source
       self = .containerStart(container)
     case .containerStop:
@@ -107,7 +107,7 @@ extension Event {
       self = .containerStop(
         id: try container(), generation: generation?.number, reset: try fields.optional("reset") ?? false)
     case .containerConnect:
-      self = .containerConnect(id: try container(), try fields.required("endpoint"))
+      self = .containerConnect(id: try container(), try fields.subject("endpoint"))
     case .containerDisconnect:
       self = .containerDisconnect(id: try container(), network: try network())
     case .containerPublish:

@@ -25,6 +25,21 @@ extension Store {
     }
   }
 
+  /// The containers, other than those in `rows`, whose bindings lead to a container address, in row order.
+  package func containers(at address: IPAddress, otherThan rows: Set<Int64>) throws(StoreError) -> [ContainerRecord] {
+    let operation = "read containers at \(address)"
+    let sql = "SELECT DISTINCT container FROM binding WHERE container_address = ?"
+    var found: Set<Int64> = []
+    try perform(operation) { db in
+      let cursor = try self.rows(db, sql, [address.description])
+      while let row = try cursor.next() { found.insert(try row.get(0)) }
+    }
+    var records: [ContainerRecord] = []
+    // Usually nobody: then one statement is all.
+    for row in found.subtracting(rows).sorted() { records += try read(operation, "% = ?", [row]) }
+    return records
+  }
+
   /// What a person may mean by `reference`, as Docker understands it: the containers with that id, else those with that
   /// name, else those whose id or name starts with it, `candidateLimit` at most. Empty for the empty string.
   package func containers(named reference: String) throws(StoreError) -> [ContainerRecord] {

@@ -28,31 +28,6 @@ extension Store {
     }
   }
 
-  /// The parts of `ports` that bindings of containers other than `row` publish at the same container address, in any
-  /// order; two bindings may publish the same port.
-  package func sharesContainerPort(
-    address: IPAddress, transport: TransportProtocol, ports: PortRange, otherThan row: Int64
-  ) throws(StoreError) -> [PortRange] {
-    try perform("find bindings of \(address)") { db in
-      let rows = try rows(
-        db,
-        """
-        SELECT max(other.container_first, :first), min(other.container_last, :last)
-        FROM reach_class AS class CROSS JOIN binding AS other
-        WHERE other.container_address = :address AND other.protocol = :protocol AND other.reach = class.reach
-          AND other.container_first BETWEEN :first - class.reach + 1 AND :last AND other.container_last >= :first
-          AND other.container <> :row
-        """,
-        [
-          "address": address.description, "protocol": transport.rawValue, "first": ports.first, "last": ports.last,
-          "row": row,
-        ])
-      var shared: [PortRange] = []
-      while let row = try rows.next() { shared.append(try row.ports(0)) }
-      return shared
-    }
-  }
-
   /// Mappings are counted port by port. Reads one index of each table from end to end: for a status, not for an event.
   package func counts() throws(StoreError) -> (networks: Int, containers: Int, mappings: Int) {
     try perform("count") { db in

@@ -222,6 +222,9 @@ private func listing(ports count: UInt16) -> [Mapping] {
       let close = try await server.nextClose()
       let credentials = try await server.onLoop { $0.server.credentials(of: close.id) }
       #expect(credentials == nil)
+      // Nobody waits for the answers any more.
+      let questions = try await server.onLoop { $0.rounds.joined().count { $0.connection == close.id } }
+      #expect(questions < 100)
     }
   }
 

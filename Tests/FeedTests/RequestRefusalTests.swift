@@ -85,68 +85,68 @@ private let bridgeName = "com.docker.network.bridge.name"
     RefusedRequest(
       "network is a string", #"{"event":"network.create","network":"n1"}"#, .badRequest, "network", "not an object"),
     RefusedRequest(
-      "unknown field", network(#""subnet":["10.0.0.0/8"]"#), .unknownField, "network.subnet",
+      "unknown field", network(#""subnet":["10.0.0.0/8"]"#), .unknownField, "subnet",
       #""subnet" is not a field of a network; there are id, name"#),
-    RefusedRequest("no id", #"{"event":"network.create","network":{}}"#, .badRequest, "network.id", "id is missing"),
+    RefusedRequest("no id", #"{"event":"network.create","network":{}}"#, .badRequest, "id", "id is missing"),
     RefusedRequest(
-      "empty id", #"{"event":"network.create","network":{"id":""}}"#, .badRequest, "network.id", "1-128 bytes"),
+      "empty id", #"{"event":"network.create","network":{"id":""}}"#, .badRequest, "id", "1-128 bytes"),
     RefusedRequest(
       "long id", #"{"event":"network.create","network":{"id":"\#(String(repeating: "x", count: 129))"}}"#, .badRequest,
-      "network.id", "1-128 bytes"),
+      "id", "1-128 bytes"),
     RefusedRequest(
-      "control character in the name", network(#""name":"a\u0085","# + subnet), .badRequest, "network.name", "control"),
+      "control character in the name", network(#""name":"a\u0085","# + subnet), .badRequest, "name", "control"),
     RefusedRequest(
-      "unknown driver", network(#""driver":"overlay","# + subnet), .badRequest, "network.driver",
+      "unknown driver", network(#""driver":"overlay","# + subnet), .badRequest, "driver",
       #""overlay" is not one of bridge, macvlan, ipvlan, host, none"#),
     RefusedRequest(
       "no bridge", #"{"event":"network.create","network":{"id":"n1","subnets":["10.0.0.0/8"]}}"#, .badRequest,
-      "network.bridge", bridgeName),
+      "bridge", bridgeName),
     RefusedRequest(
       "long bridge", #"{"event":"network.create","network":{"id":"n1","bridge":"br45678901234567"}}"#, .badRequest,
-      "network.bridge", "1-15 bytes"),
+      "bridge", "1-15 bytes"),
     RefusedRequest(
       "blank in the bridge", #"{"event":"network.create","network":{"id":"n1","bridge":"br 0"}}"#, .badRequest,
-      "network.bridge", #""br 0" is not an interface name"#),
+      "bridge", #""br 0" is not an interface name"#),
     RefusedRequest(
       "slash in the bridge", #"{"event":"network.create","network":{"id":"n1","bridge":"br/0"}}"#, .badRequest,
-      "network.bridge", "interface name"),
+      "bridge", "interface name"),
     RefusedRequest(
       "bridge is a dot", #"{"event":"network.create","network":{"id":"n1","bridge":".."}}"#, .badRequest,
-      "network.bridge", "interface name"),
+      "bridge", "interface name"),
     RefusedRequest(
       "two bridges", network(subnet + #","options":{"\#(bridgeName)":"br1"}"#), .badOption,
-      "network.options.\(bridgeName)", #""br1" is not the interface that bridge names, "br0""#),
+      "options.\(bridgeName)", #""br1" is not the interface that bridge names, "br0""#),
     RefusedRequest(
       "bad bridge in the options", network(subnet + #","options":{"\#(bridgeName)":""}"#), .badRequest,
-      "network.options.\(bridgeName)", "interface name"),
+      "options.\(bridgeName)", "interface name"),
     RefusedRequest(
-      "internal is a string", network(#""internal":"true","# + subnet), .badRequest, "network.internal",
+      "internal is a string", network(#""internal":"true","# + subnet), .badRequest, "internal",
       #""true" is not true or false"#),
     RefusedRequest(
-      "internal is null", network(#""internal":null,"# + subnet), .badRequest, "network.internal",
+      "internal is null", network(#""internal":null,"# + subnet), .badRequest, "internal",
       "null is not true or false"),
-    RefusedRequest("no subnets", network(#""subnets":[]"#), .badRequest, "network.subnets", "at least one subnet"),
+    RefusedRequest("no subnets", network(#""subnets":[]"#), .badRequest, "subnets", "at least one subnet"),
     RefusedRequest(
-      "subnets is a string", network(#""subnets":"10.0.0.0/8""#), .badRequest, "network.subnets",
+      "subnets is a string", network(#""subnets":"10.0.0.0/8""#), .badRequest, "subnets",
       #""10.0.0.0/8" is not a list"#),
     RefusedRequest(
-      "bad subnet", network(#""subnets":["10.0.0.0/8","10.0.0.0/33"]"#), .badAddress, "network.subnets[1]",
+      "bad subnet", network(#""subnets":["10.0.0.0/8","10.0.0.0/33"]"#), .badAddress, "subnets[1]",
       #""10.0.0.0/33" is not an IPv4 or IPv6 prefix"#),
     RefusedRequest(
-      "subnet is a number", network(#""subnets":[10]"#), .badRequest, "network.subnets[0]", "10 is not a string"),
+      "subnet is a number", network(#""subnets":[10]"#), .badRequest, "subnets[0]", "10 is not a string"),
     RefusedRequest(
       "many subnets",
       network(#""subnets":[\#(Array(repeating: #""10.0.0.0/8""#, count: 1025).joined(separator: ","))]"#),
-      .limitExceeded, "network.subnets", "1025 subnets, 1024"),
+      .limitExceeded, "subnets", "1025 subnets, 1024"),
     RefusedRequest(
-      "options is a list", network(subnet + #","options":[]"#), .badRequest, "network.options",
+      "options is a list", network(subnet + #","options":[]"#), .badRequest, "options",
       "a list is not an object"),
     RefusedRequest(
-      "option is a bool", network(subnet + #","options":{"x":true}"#), .badRequest, "network.options.x",
+      "option is a bool", network(subnet + #","options":{"x":true}"#), .badRequest, "options.x",
       "true is not a string"),
     RefusedRequest(
       "many options", network(subnet + #","options":{\#((0..<1025).map { #""o\#($0)":"""# }.joined(separator: ","))}"#),
-      .limitExceeded, "network.options", "1025 options"),
+      .limitExceeded, "options", "1025 options"),
     RefusedRequest(
       "remove of an object", #"{"event":"network.remove","network":{}}"#, .badRequest, "network",
       "an object is not a string"),
@@ -155,132 +155,132 @@ private let bridgeName = "com.docker.network.bridge.name"
   static let containers = [
     RefusedRequest("no container", #"{"event":"container.start"}"#, .badRequest, "container", "container is missing"),
     RefusedRequest(
-      "unknown field", container(#""publsh":[]"#), .unknownField, "container.publsh",
+      "unknown field", container(#""publsh":[]"#), .unknownField, "publsh",
       #""publsh" is not a field of a container"#),
     RefusedRequest(
-      "no id", #"{"event":"container.start","container":{}}"#, .badRequest, "container.id", "id is missing"),
+      "no id", #"{"event":"container.start","container":{}}"#, .badRequest, "id", "id is missing"),
     RefusedRequest("blank in the id", stop(#""container":"a b""#), .badRequest, "container", #""a b" is not 1-128 of"#),
     RefusedRequest("id with an umlaut", stop(#""container":"ü""#), .badRequest, "container", "1-128 of"),
     RefusedRequest("dot first", stop(#""container":".a""#), .badRequest, "container", "1-128 of"),
     RefusedRequest(
       "long id", stop(#""container":"\#(String(repeating: "x", count: 129))""#), .badRequest, "container", "1-128 of"),
     RefusedRequest(
-      "line break in the name", container(#""name":"a\nb""#), .badRequest, "container.name", #""a\nb" is not"#),
+      "line break in the name", container(#""name":"a\nb""#), .badRequest, "name", #""a\nb" is not"#),
     RefusedRequest(
-      "generation 8e1", container(#""generation":8e1"#), .badRequest, "container.generation",
+      "generation 8e1", container(#""generation":8e1"#), .badRequest, "generation",
       "8e1 is not an integer in plain decimals"),
     RefusedRequest(
-      "generation 80.0", container(#""generation":80.0"#), .badRequest, "container.generation", "80.0 is not an integer"
+      "generation 80.0", container(#""generation":80.0"#), .badRequest, "generation", "80.0 is not an integer"
     ),
     RefusedRequest(
-      "generation in quotes", container(#""generation":"3""#), .badRequest, "container.generation",
+      "generation in quotes", container(#""generation":"3""#), .badRequest, "generation",
       #""3" is not an integer"#),
     RefusedRequest(
       "negative generation", stop(#""container":"c1","generation":-1"#), .badRequest, "generation",
       "-1 is not a generation: 0 or more"),
-    RefusedRequest("generation null", container(#""generation":null"#), .badRequest, "container.generation", "null"),
+    RefusedRequest("generation null", container(#""generation":null"#), .badRequest, "generation", "null"),
     RefusedRequest(
       "reset is a number", stop(#""container":"c1","reset":1"#), .badRequest, "reset", "1 is not true or false"),
     RefusedRequest(
-      "networks is an object", container(#""networks":{}"#), .badRequest, "container.networks",
+      "networks is an object", container(#""networks":{}"#), .badRequest, "networks",
       "an object is not a list"),
     RefusedRequest(
       "endpoint without network", container(#""networks":[{"ipv4":"10.0.0.1"}]"#), .badRequest,
-      "container.networks[0].network", "network is missing"),
+      "networks[0].network", "network is missing"),
     RefusedRequest(
       "unknown field of an endpoint", container(#""networks":[{"network":"n"},{"network":"m","ip":"1"}]"#),
-      .unknownField, "container.networks[1].ip", "not a field of an endpoint"),
+      .unknownField, "networks[1].ip", "not a field of an endpoint"),
     RefusedRequest(
       "bad address", container(#""networks":[{"network":"n","ipv4":"10.0.0"}]"#), .badAddress,
-      "container.networks[0].ipv4", #""10.0.0" is not an IPv4 or IPv6 address"#),
+      "networks[0].ipv4", #""10.0.0" is not an IPv4 or IPv6 address"#),
     RefusedRequest(
       "IPv6 as ipv4", container(#""networks":[{"network":"n","ipv4":"::1"}]"#), .badAddress,
-      "container.networks[0].ipv4", #""::1" is not an IPv4 address"#),
+      "networks[0].ipv4", #""::1" is not an IPv4 address"#),
     RefusedRequest(
       "IPv4 as ipv6", container(#""networks":[{"network":"n","ipv6":"::ffff:10.0.0.1"}]"#), .badAddress,
-      "container.networks[0].ipv6", #""10.0.0.1" is not an IPv6 address"#),
+      "networks[0].ipv6", #""10.0.0.1" is not an IPv6 address"#),
     RefusedRequest(
       "fractional priority", container(#""networks":[{"network":"n","gateway_priority":1.5}]"#), .badRequest,
-      "container.networks[0].gateway_priority", "1.5 is not an integer"),
+      "networks[0].gateway_priority", "1.5 is not an integer"),
     RefusedRequest(
       "connect with an unknown field",
       #"{"event":"container.connect","container":"c1","endpoint":{"network":"n","mac":"1"}}"#, .unknownField,
-      "endpoint.mac", "not a field of an endpoint"),
+      "mac", "not a field of an endpoint"),
     RefusedRequest(
       "disconnect of nothing", #"{"event":"container.disconnect","container":"c1"}"#, .badRequest, "network",
       "network is missing"),
     RefusedRequest(
-      "publish_all in quotes", container(#""publish_all":"yes""#), .badRequest, "container.publish_all",
+      "publish_all in quotes", container(#""publish_all":"yes""#), .badRequest, "publish_all",
       #""yes" is not true or false"#),
   ]
 
   static let ports = [
     RefusedRequest(
-      "publish is a string", container(#""publish":"80""#), .badRequest, "container.publish", #""80" is not a list"#),
+      "publish is a string", container(#""publish":"80""#), .badRequest, "publish", #""80" is not a list"#),
     RefusedRequest(
-      "publish of a number", container(#""publish":[80]"#), .badRequest, "container.publish[0]",
+      "publish of a number", container(#""publish":[80]"#), .badRequest, "publish[0]",
       #"80 is not a string like "8080:80/tcp" or an object"#),
     RefusedRequest(
-      "bad short form", container(#""publish":["80","70000:80"]"#), .badPublish, "container.publish[1]", "70000"),
+      "bad short form", container(#""publish":["80","70000:80"]"#), .badPublish, "publish[1]", "70000"),
     RefusedRequest(
-      "unknown field", publish(#""container_port":80,"hostport":1"#), .unknownField, "container.publish[1].hostport",
+      "unknown field", publish(#""container_port":80,"hostport":1"#), .unknownField, "publish[1].hostport",
       "not a field of a published port"),
     RefusedRequest(
-      "no container port", publish(#""host_port":80"#), .badRequest, "container.publish[1].container_port",
+      "no container port", publish(#""host_port":80"#), .badRequest, "publish[1].container_port",
       "container_port is missing"),
     RefusedRequest(
-      "container port 0", publish(#""container_port":0"#), .badPublish, "container.publish[1].container_port",
+      "container port 0", publish(#""container_port":0"#), .badPublish, "publish[1].container_port",
       #"container port "0" is not in 1-65535"#),
     RefusedRequest(
-      "container port 65536", publish(#""container_port":65536"#), .badPublish, "container.publish[1].container_port",
+      "container port 65536", publish(#""container_port":65536"#), .badPublish, "publish[1].container_port",
       #""65536" is not in 1-65535"#),
     RefusedRequest(
-      "negative container port", publish(#""container_port":-80"#), .badPublish, "container.publish[1].container_port",
+      "negative container port", publish(#""container_port":-80"#), .badPublish, "publish[1].container_port",
       #""-80""#),
     RefusedRequest(
-      "container port 8e1", publish(#""container_port":8e1"#), .badRequest, "container.publish[1].container_port",
+      "container port 8e1", publish(#""container_port":8e1"#), .badRequest, "publish[1].container_port",
       "8e1 is not a port number"),
     RefusedRequest(
-      "container port 80.0", publish(#""container_port":80.0"#), .badRequest, "container.publish[1].container_port",
+      "container port 80.0", publish(#""container_port":80.0"#), .badRequest, "publish[1].container_port",
       "80.0 is not a port number"),
     RefusedRequest(
       "container port with protocol", publish(#""container_port":"80/tcp""#), .badPublish,
-      "container.publish[1].container_port", #""80/tcp" is not a decimal port"#),
+      "publish[1].container_port", #""80/tcp" is not a decimal port"#),
     RefusedRequest(
-      "reversed range", publish(#""container_port":"90-80""#), .badPublish, "container.publish[1].container_port",
+      "reversed range", publish(#""container_port":"90-80""#), .badPublish, "publish[1].container_port",
       "reversed"),
     RefusedRequest(
-      "bad host port", publish(#""container_port":80,"host_port":"x""#), .badPublish, "container.publish[1].host_port",
+      "bad host port", publish(#""container_port":80,"host_port":"x""#), .badPublish, "publish[1].host_port",
       #"host port "x""#),
     RefusedRequest(
       "host port is a list", publish(#""container_port":80,"host_port":[1]"#), .badRequest,
-      "container.publish[1].host_port", "a list is not a port number"),
+      "publish[1].host_port", "a list is not a port number"),
     RefusedRequest(
       "one host port for many", publish(#""container_port":"80-90","host_port":0"#), .badPublish,
-      "container.publish[1].host_port", "do not pair up"),
+      "publish[1].host_port", "do not pair up"),
     RefusedRequest(
       "ranges of two sizes", publish(#""container_port":"80-90","host_port":"80-91""#), .badPublish,
-      "container.publish[1]", "do not pair up"),
+      "publish[1]", "do not pair up"),
     RefusedRequest(
-      "host name", publish(#""container_port":80,"host_ip":"localhost""#), .badPublish, "container.publish[1].host_ip",
+      "host name", publish(#""container_port":80,"host_ip":"localhost""#), .badPublish, "publish[1].host_ip",
       #""localhost" is not"#),
     RefusedRequest(
       "unknown protocol", publish(#""container_port":80,"protocol":"icmp""#), .badPublish,
-      "container.publish[1].protocol", #"protocol "icmp" is not one of"#),
+      "publish[1].protocol", #"protocol "icmp" is not one of"#),
     RefusedRequest(
       "bad source prefix", publish(#""container_port":80,"allow_from":["10.0.0.0/8","x"]"#), .badAddress,
-      "container.publish[1].allow_from[1]", #""x" is not an IPv4 or IPv6 prefix"#),
+      "publish[1].allow_from[1]", #""x" is not an IPv4 or IPv6 prefix"#),
     RefusedRequest(
-      "bad exposed port", container(#""expose":["80/tcp","0"]"#), .badPublish, "container.expose[1]",
+      "bad exposed port", container(#""expose":["80/tcp","0"]"#), .badPublish, "expose[1]",
       #"exposed port "0" is not in 1-65535"#),
     RefusedRequest(
-      "exposed with two protocols", container(#""expose":["80/tcp/udp"]"#), .badPublish, "container.expose[0]",
+      "exposed with two protocols", container(#""expose":["80/tcp/udp"]"#), .badPublish, "expose[0]",
       #""tcp/udp" is not one of"#),
     RefusedRequest(
-      "exposed as a number", container(#""expose":[80]"#), .badRequest, "container.expose[0]", "80 is not a string"),
+      "exposed as a number", container(#""expose":[80]"#), .badRequest, "expose[0]", "80 is not a string"),
     RefusedRequest(
       "many ports", container(#""publish":["1-65535","1-65535","1-65535","1-65535"],"expose":["1"]"#), .limitExceeded,
-      "container.publish", "262141 ports in one request, 262140"),
+      "publish", "262141 ports in one request, 262140"),
     RefusedRequest(
       "many requests",
       #"{"event":"container.publish","container":"c1","publish":[\#(Array(repeating: #""1""#, count: 65_536).joined(separator: ","))]}"#,

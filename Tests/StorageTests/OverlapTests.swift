@@ -134,10 +134,6 @@ struct OverlapTests {
     #expect(try store.owner(of: HostPort(IPAddress(address), .tcp, UInt16(size)))?.id == "c0")
     #expect(try store.owner(of: HostPort(IPAddress(address), .tcp, UInt16(size + 1))) == nil)
     _ = try store.record(record(2, key(size + 1, size + 1)))
-    let inside = IPAddress(address).family == .ipv4 ? "172.18.0.2" : "2001:db8::2"
-    let shared = try store.sharesContainerPort(
-      address: IPAddress(inside), transport: .tcp, ports: PortRange(UInt16(size)), otherThan: 2)
-    #expect(shared.contains(PortRange(UInt16(size))))
   }
 
   @Test func routedBindingsNeverConflict() throws {
@@ -149,21 +145,17 @@ struct OverlapTests {
     #expect(try store.owner(of: HostPort(.any(.ipv4), .tcp, 80)) == nil)
   }
 
-  @Test func aSharedContainerPortIsFound() throws {
+  @Test func containersAtOneAddressAreFound() throws {
     var (first, second) = (try simpleRecord(1), try simpleRecord(2))
     second.bindings[0].containerAddress = first.bindings[0].containerAddress
-    first.bindings[0].hostPorts = PortRange(1000, 1010)
-    first.bindings[0].containerPorts = PortRange(80, 90)
-    let rows = [try store.record(first), try store.record(second)]
+    let rows = [try store.record(first), try store.record(second), try store.record(try simpleRecord(3))]
     let address = first.bindings[0].containerAddress
-    func shared(_ ports: PortRange, _ row: Int64, _ transport: TransportProtocol = .tcp) throws -> [PortRange] {
-      try store.sharesContainerPort(address: address, transport: transport, ports: ports, otherThan: row)
+    func others(_ rows: Set<Int64>) throws -> [Int64] {
+      try store.containers(at: address, otherThan: rows).map(\.row)
     }
-    #expect(try shared(PortRange(80, 90), rows[0]) == [PortRange(80)])
-    #expect(try shared(PortRange(80), rows[1]) == [PortRange(80)])
-    #expect(try shared(PortRange(85, 100), rows[1]) == [PortRange(85, 90)])
-    #expect(try shared(PortRange(91, 100), rows[1]) == [])
-    #expect(try shared(PortRange(80), rows[1], .udp) == [])
-    #expect(try shared(PortRange(80), 0).count == 2)
+    #expect(try others([]) == [rows[0], rows[1]])
+    #expect(try others([rows[0]]) == [rows[1]])
+    #expect(try others(Set(rows)) == [])
+    #expect(try store.containers(at: IPAddress("192.0.2.1"), otherThan: []) == [])
   }
 }

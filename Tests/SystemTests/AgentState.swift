@@ -7,7 +7,7 @@ import TestSupport
 
 /// Everything an agent keeps: what a refused request must leave as it was.
 struct AgentState {
-  /// Every row of every table.
+  /// Every row of every table, but for the stale flows, which the agent ends after it has replied.
   var database: String
   /// The whole ruleset of the namespace, its handles included.
   var ruleset: String

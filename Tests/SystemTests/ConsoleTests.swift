@@ -8,8 +8,8 @@ import Testing
 ///
 /// The ```console blocks of a page are one session: each `$ command` is typed into one shell, which is in namespaces of
 /// its own as soon as the page's first command, `contrib/lab/lab.sh`, has run. A command's output must be the lines below
-/// it, where `…` stands for any text, and it must succeed. `UPDATE_GOLDENS=1` writes the outputs into the pages, except
-/// those that match already.
+/// it, where `…` stands for any text, and it must succeed. `UPDATE_GOLDENS=1` writes what differs into the pages; lines with
+/// `…` that still match stay.
 @Suite struct ConsoleTests {
   @Test(arguments: try Page.all().filter { $0.hasConsole })
   func thePageShowsWhatHappens(_ page: Page) async throws {
@@ -22,7 +22,7 @@ import Testing
     }
     let wrong = zip(steps, outcomes).filter { !matches($1.output, $0.output) }
     if getenv("UPDATE_GOLDENS") != nil {
-      try write(page.replacing(wrong.map { ($0.range, $1.output) }), to: page.path)
+      try write(page.replacing(wrong.map { ($0.range, $1.output.keepingWildcards(of: $0.output)) }), to: page.path)
     } else {
       for (step, outcome) in wrong {
         expectSameLines(outcome.output, step.output, "\(page):\(step.line): \(step.command)")
@@ -84,6 +84,16 @@ private struct Step {
   let range: Range<Int>
   let output: String
   var line: Int { range.lowerBound }
+}
+
+extension String {
+  /// With the lines of `old` that have a wildcard in place of those that match them.
+  fileprivate func keepingWildcards(of old: String) -> String {
+    let patterns = old.split(separator: "\n").filter { $0.contains("…") }.map(String.init)
+    return split(separator: "\n", omittingEmptySubsequences: false).map { line in
+      patterns.first { TestSupport.matches(String(line), $0) } ?? String(line)
+    }.joined(separator: "\n")
+  }
 }
 
 extension Page {

@@ -5,17 +5,17 @@ import TestSupport
 import Testing
 
 /// Host ports are held by sockets; what cannot be held works all the same, and says so.
-@Suite(.timeLimit(.minutes(1))) struct HoldingTests {
+@Suite(.timeLimit(.minutes(5))) struct HoldingTests {
   private static let network =
     #"{"event":"network.create","network":{"id":"net","bridge":"br-net","subnets":["172.18.0.0/16","fd18::/64"]}}"#
 
-  private func start(_ publish: String..., id: String = "web", host: UInt8 = 2) -> String {
+  func start(_ publish: String..., id: String = "web", host: UInt8 = 2) -> String {
     let ports = publish.map { #""\#($0)""# }.joined(separator: ",")
     return #"{"event":"container.start","container":{"id":"\#(id)","networks":[{"network":"net","#
       + #""ipv4":"172.18.0.\#(host)","ipv6":"fd18::\#(host)"}],"publish":[\#(ports)]}}"#
   }
 
-  private func agent(_ configuration: String = "") async throws -> AgentProgram {
+  func agent(_ configuration: String = "") async throws -> AgentProgram {
     let namespace = try NetworkNamespace()
     try await namespace.command("ip", "link", "set", "lo", "up")
     try await namespace.command("ip", "link", "add", "br-net", "type", "bridge")
@@ -160,5 +160,17 @@ import Testing
     // And the socket still accepts clients afterwards.
     try agent.succeed(#"{"event":"container.stop","container":"web"}"#)
     #expect(try agent.client().ask(#"{"query":"hello"}"#)["ok"] == .bool(true))
+  }
+}
+
+extension HoldingTests {
+  /// A range that is not held and lies where the kernel finds ports for outgoing connections.
+  @Test(arguments: [
+    ("40000-40299:40000-40299/udp", ["overlaps-ephemeral-range"]), ("20000-20299:20000-20299/udp", []),
+    ("40000-40009:40000-40009/udp", []), ("40000-40299:80", []),
+  ])
+  func unheldEphemeralPortsAreWarnedOf(publish: String, warnings: [String]) async throws {
+    let agent = try await agent()
+    #expect(try agent.succeed(start(publish)).warningCodes == warnings)
   }
 }

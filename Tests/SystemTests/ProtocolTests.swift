@@ -151,6 +151,24 @@ import Testing
     #expect(status["held_ports"] == .integer(0) && status["in_sync"] == .bool(true), "\(status)")
   }
 
+  /// As in a pod: the element of the container port stays, under the name of whoever is left.
+  @Test func containersMayShareAnAddressAndAPort() throws {
+    let agent = try running()
+    func isInSync() throws -> JSON? { try agent.succeed(#"{"query":"status"}"#)["in_sync"] }
+    try agent.succeed(Self.start(#""8080:80""#, id: "one"))
+    try agent.succeed(Self.start(#""8081:80","127.0.0.1:8082:81""#, id: "two"))
+    #expect(try isInSync() == .bool(true))
+    try agent.succeed(Self.start(#""8081:80","8082:81""#, id: "two"))
+    #expect(try isInSync() == .bool(true))
+    try agent.succeed(Self.stop("one"))
+    #expect(try isInSync() == .bool(true))
+    try agent.succeed(Self.start(#""8080:80","8083:81""#, id: "one"))
+    try agent.succeed(Self.stop("two"))
+    #expect(try isInSync() == .bool(true))
+    try agent.succeed(Self.stop("one"))
+    #expect(try isInSync() == .bool(true))
+  }
+
   /// The refused replacement had let go of the port already, to take it for one address.
   @Test func aRefusedReplacementHoldsWhatItHeld() throws {
     let agent = try running()

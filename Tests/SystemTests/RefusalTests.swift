@@ -1,5 +1,6 @@
 import Feed
 import GRDB
+import Netfilter
 import PortMaps
 import TestSupport
 import Testing
@@ -116,18 +117,34 @@ import Testing
     try agent.create(.web)
     try agent.start(topology.web, publish: ["8080:80"])
     let list = try agent.succeed(#"{"query":"list"}"#)
-    let before = try await agent.state()
-    // Somebody else has taken the element's place, with another value.
-    try await host.command("nft", "add element inet pmagent any4 { tcp . 8090 : 172.18.0.99 . 80 }")
-    let reply = try agent.send(Self.start(#""8090:80","8091:80""#))
-    #expect(reply.errorCode == "kernel-refused", "\(reply)")
-    try await host.command("nft", "delete element inet pmagent any4 { tcp . 8090 }")
-    let after = try await agent.state()
-    #expect(after.sockets == before.sockets)
-    #expect(after.ruleset == before.ruleset)
-    #expect(try agent.succeed(#"{"query":"list"}"#) == list)
+    let table = try await agent.table()
+    // Another program owns a table of our name: nothing the agent could repair.
+    try await host.command("nft", "delete", "table", "inet", "pmagent")
+    let thief = try host.run { () throws(KernelError) in try KernelRuleset.open(owner: true) }
+    try thief.apply(RulesetChange(), skeleton: .rebuild)
+    let stop = #"{"event":"container.stop","container":"web"}"#
+    for round in [
+      [Self.start(#""8090:80","8091:80""#)],
+      [#"{"event":"container.publish","container":"web","publish":["8090:80","8091:81"]}"#],
+      [#"{"event":"container.unpublish","container":"web","publish":["8080:80"]}"#],
+      [stop, Self.start(#""127.0.0.1:8080:80""#)],
+      [
+        Self.create(),
+        #"{"event":"network.create","network":{"id":"web-net","bridge":"br-other","subnets":["172.18.0.0/16","2001:db8:18::/64"]}}"#,
+      ],
+    ] {
+      let replies = try agent.client().ask(round)
+      #expect(replies[0].errorCode == "kernel-refused", "\(replies)")
+      #expect(try agent.succeed(#"{"query":"list"}"#) == list, "\(round)")
+      #expect(try agent.succeed(#"{"query":"status"}"#)["held_ports"] == .integer(2), "\(round)")
+    }
+    try thief.deleteTable()
+    _ = try await agent.command("reconcile", "--socket", agent.socket)
+    expectSameLines(try await agent.table(), table)
     // And nothing is in its way when the reason is gone.
     try agent.succeed(Self.start(#""8090:80","8091:80""#))
+    try agent.stop(topology.web)
+    #expect(try agent.succeed(#"{"query":"status"}"#)["in_sync"] == .bool(true))
   }
 
   @Test func whatTheDatabaseRefusesLeavesNothing() async throws {
