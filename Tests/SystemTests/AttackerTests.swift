@@ -8,12 +8,12 @@ import Testing
   /// What the attacker claims to be.
   enum Source: CaseIterable { case itself, loopback, neighbour, otherNetwork }
 
-  @Test(arguments: [false, true], ["routed", "other"])
+  @Test(arguments: [false, true], ["routed", "other", "web"])
   func nothingArrivesThatIsNotPublished(bridgeNetfilter: Bool, attacker name: String) async throws {
     let hidden = BridgeNetwork.numbered(0, "hidden")
     let topology = try await Topology(bridgeNetfilter: bridgeNetfilter, networks: [hidden])
     let (host, web, neighbour) = (topology.host, topology.web, topology.neighbour)
-    let attacker = name == "other" ? topology.other : topology.routed
+    let attacker = try #require([topology.routed, topology.other, web].first { $0.name == name })
     let hiddenNode = try #require(topology.pairs["hidden"]).container
     let agent = try AgentProgram(in: host.namespace)
     try agent.create(.web)
@@ -34,18 +34,27 @@ import Testing
         var ends: [(IPAddress, UInt16)] = [
           (loopback, 8080), (loopback, 8083), (host.address(family), 8080),
           (host.address(family), Topology.unpublished),
-          (host.address(family), 8084), (web.address(family), Topology.port),
-          (web.address(family), Topology.unpublished), (neighbour.address(family), Topology.unpublished),
-          (hiddenNode.address(family), Topology.port), (hiddenNode.address(family), Topology.unpublished),
+          (host.address(family), 8084), (hiddenNode.address(family), Topology.port),
+          (hiddenNode.address(family), Topology.unpublished),
         ]
+        // Containers of one network talk to each other as they like.
+        if attacker.name != "web" {
+          ends += [
+            (web.address(family), Topology.port), (web.address(family), Topology.unpublished),
+            (neighbour.address(family), Topology.unpublished),
+          ]
+        }
         // A published port is open to everybody, but nobody outside may pass for the host itself.
-        if source == .loopback { ends += [(host.address(family), 8083), (neighbour.address(family), Topology.port)] }
+        if source == .loopback {
+          ends.append((host.address(family), 8083))
+          if attacker.name != "web" { ends.append((neighbour.address(family), Topology.port)) }
+        }
         return ends.flatMap { address, port in
           [TransportProtocol.tcp, .udp].map { Target($0, address, port) }
         }
       }
-      let near = attacker.name == "other" ? BridgeNetwork.back.gateway(.ipv4) : "198.51.100.1"
-      let answers = try attacker.ask(targets, control: Target(.tcp, near, Topology.hostPort))
+      let control = Target(.tcp, gateway(of: attacker, .ipv4), Topology.hostPort)
+      let answers = try attacker.ask(targets, control: control)
       for (target, answer) in zip(targets, answers) { #expect(answer.text == nil, "\(target) as \(source)") }
       for victim in victims { #expect(try await arrivals(victim) == 0, "at \(victim) from \(source)") }
     }
@@ -69,20 +78,27 @@ import Testing
   private func arm(_ attacker: Node, against host: Node) async throws {
     try await host.namespace.command(
       "sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1", "net.ipv4.conf.all.rp_filter=0",
-      "net.ipv4.conf.v-routed.rp_filter=0", "net.ipv4.conf.\(BridgeNetwork.back.bridge).rp_filter=0")
+      "net.ipv4.conf.all.accept_local=1", "net.ipv4.conf.v-routed.rp_filter=0",
+      "net.ipv4.conf.\(BridgeNetwork.back.bridge).rp_filter=0", "net.ipv4.conf.\(BridgeNetwork.web.bridge).rp_filter=0")
     try await attacker.namespace.command("sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1")
-    let (gateway4, gateway6): (IPAddress, IPAddress) =
-      attacker.name == "other"
-      ? (BridgeNetwork.back.gateway(.ipv4), BridgeNetwork.back.gateway(.ipv6)) : ("198.51.100.1", "2001:db8:100::1")
     try await attacker.namespace.command(
       "ip", "-batch", "-",
       input: """
         route del local 127.0.0.1 dev lo table local
         route del local 127.0.0.0/8 dev lo table local
-        route add 127.0.0.1 via \(gateway4) src \(attacker.ipv4)
+        route add 127.0.0.1 via \(gateway(of: attacker, .ipv4)) src \(attacker.ipv4)
         route del local ::1 dev lo table local
-        route add ::1 via \(gateway6) src \(attacker.ipv6)
+        route add ::1 via \(gateway(of: attacker, .ipv6)) src \(attacker.ipv6)
         """)
+  }
+
+  /// The host's address on the attacker's own wire.
+  private func gateway(of attacker: Node, _ family: AddressFamily) -> IPAddress {
+    switch attacker.name {
+    case "web": BridgeNetwork.web.gateway(family)
+    case "other": BridgeNetwork.back.gateway(family)
+    default: family == .ipv4 ? "198.51.100.1" : "2001:db8:100::1"
+    }
   }
 
   /// Rewrites the source of everything but the control.
