@@ -187,10 +187,7 @@ package final class PortMapper {
   /// The kernel has the round: sockets of ports that nobody owns any more go, watchers learn of it.
   private func settle(_ scope: Scope) {
     if !scope.containers.isEmpty { hasStaleFlows = true }
-    for change in scope.networks.values where kernel != nil {
-      if let after = change.after { host.prepare(after) } else if let before = change.before { host.restore(before) }
-    }
-    if scope.networks.values.contains(where: { $0.after != nil }) { enableIntendedForwarding() }
+    if kernel != nil { setUpHost(for: Array(scope.networks.values)) }
     var wanted: Set<HostPort> = []
     if scope.containers.values.contains(where: { $0.before != nil }) {
       wanted = Set(scope.containers.values.flatMap { $0.after.map { Array($0.hostPorts) } ?? [] })
@@ -199,6 +196,13 @@ package final class PortMapper {
       for port in record.hostPorts where !wanted.contains(port) { held.release(port) }
     }
     if !watchers.isEmpty { tellWatchers(Array(watchers), changes(of: scope)) }
+  }
+
+  private func setUpHost(for networks: [Scope.Change<ResolvedNetwork>]) {
+    for network in networks {
+      if let after = network.after { host.prepare(after) } else if let before = network.before { host.restore(before) }
+    }
+    if networks.contains(where: { $0.after != nil }) { enableIntendedForwarding() }
   }
 
   /// Ends the tracked flows that committed changes have made stale. Its cost grows with the kernel's table of flows, so it

@@ -21,8 +21,10 @@ extension PortMapper {
     try mapper.intendForwarding(for: mapper.networks.all, &scope)
     // The filter first: forwarding and `route_localnet` are only turned on when it is in place.
     try mapper.convergeEverything()
-    mapper.enableIntendedForwarding()
-    if kernel != nil { for network in mapper.networks.all { mapper.host.prepare(network) } }
+    if kernel != nil {
+      mapper.enableIntendedForwarding()
+      for network in mapper.networks.all { mapper.host.prepare(network) }
+    }
     return mapper
   }
 
