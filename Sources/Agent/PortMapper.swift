@@ -232,6 +232,8 @@ package final class PortMapper {
       claim(before)
       rehold(before)
     }
+    // All go before any comes back: one may have taken another's name.
+    for id in scope.networks.keys { networks.set(nil, id: id) }
     for (id, change) in scope.networks { networks.set(change.before, id: id) }
     policy = scope.policyBefore ?? policy
   }

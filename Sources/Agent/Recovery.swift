@@ -68,7 +68,7 @@ extension PortMapper {
   func hostChanged(_ event: HostEvent) {
     switch event {
     case .link(let name) where kernel != nil:
-      for network in networks.all where network.network.bridge == name { host.prepare(network) }
+      if let network = networks[bridge: name] { host.prepare(network) }
     case .link: break
     case .addressAdded(let address): addressesChanged(to: held.localAddresses.union([address]))
     case .addressRemoved, .unknown:
