@@ -35,9 +35,8 @@ fmt: ## format the sources
 
 install: build ## PREFIX=/usr/local, DESTDIR for packagers
 	install -D -m 0755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/pmagent
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' contrib/systemd/pmagent.service \
-	  > $(DESTDIR)$(PREFIX)/lib/systemd/system/pmagent.service
+	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' contrib/systemd/pmagent.service | \
+	  install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/pmagent.service
 	install -D -m 0644 contrib/pmagent.toml $(DESTDIR)/etc/pmagent/pmagent.toml.example
 
 uninstall: ## what install put there

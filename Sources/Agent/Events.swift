@@ -14,25 +14,31 @@ extension PortMapper {
     case .networkCreate(let network):
       return try createNetwork(network, in: snapshot, &scope)
     case .networkRemove(let reference):
-      return try removeNetwork(reference, &scope)
+      return try removeNetwork(reference, from: source, &scope)
     case .containerStart(let container):
       return try startContainer(container, in: snapshot, &scope)
     case .containerStop(let id, let generation, let reset):
       return try stopContainer(Scope.Key(source: source, id: id), generation, reset: reset, &scope)
     case .containerConnect(let id, let endpoint):
-      return try change(Scope.Key(source: source, id: id), &scope) { try self.connect(&$0, endpoint) }
+      return try naming("networks", "endpoint", { _ in nil }) {
+        try change(Scope.Key(source: source, id: id), &scope) { try self.connect(&$0, endpoint) }
+      }
     case .containerDisconnect(let id, let reference):
       return try change(Scope.Key(source: source, id: id), &scope) { try self.disconnect(&$0, reference) }
     case .containerPublish(let id, let requests):
-      return try change(Scope.Key(source: source, id: id), &scope) { container in
-        container.publish += requests.filter { !container.publish.contains($0) }
+      var all: [PublishRequest] = []
+      return try naming("publish", "publish", { requests.firstIndex(of: all[$0]) }) {
+        try change(Scope.Key(source: source, id: id), &scope) { container in
+          container.publish += requests.filter { !container.publish.contains($0) }
+          all = container.publish
+        }
       }
     case .containerUnpublish(let id, let requests):
       return try change(Scope.Key(source: source, id: id), &scope) { container in
         container.publish.removeAll { requests.contains($0) }
       }
     case .snapshotBegin:
-      snapshots[snapshot] = Snapshot()
+      snapshots[source] = Snapshot(connection: connection)
       return try unchanged()
     case .snapshotEnd:
       return try endSnapshot(snapshot, &scope)
@@ -40,10 +46,31 @@ extension PortMapper {
     }
   }
 
+  /// A fault at `[i]` of the container's `list` is one of the event's own field: there at `position(i)`, or as a whole.
+  private func naming(
+    _ list: String, _ field: String, _ position: (Int) -> Int?, _ body: () throws -> Reply
+  ) throws -> Reply {
+    do {
+      return try body()
+    } catch var error as RequestError {
+      if let path = error.field, path.hasPrefix("\(list)["), let end = path.firstIndex(of: "]"),
+        let index = Int(path[path.index(path.startIndex, offsetBy: list.count + 1)..<end])
+      {
+        error.field = field + (position(index).map { "[\($0)]" } ?? "") + path[path.index(after: end)...]
+      }
+      throw error
+    }
+  }
+
   // MARK: Networks
 
   private func createNetwork(_ network: Network, in snapshot: Snapshot.Key, _ scope: inout Scope) throws -> Reply {
-    snapshots[snapshot]?.networks.insert(network.id)
+    snapshots[snapshot.source]?.networks.insert(network.id)
+    if let bridge = network.bridge, ["all", "default", "lo"].contains(bridge) {
+      throw RequestError(
+        .badRequest, "\"\(bridge)\" is no bridge: net.ipv4.conf.all and .default would change every interface",
+        field: "bridge")
+    }
     let resolved = try ResolvedNetwork(network, defaultBind: configuration.ip)
     let warnings = resolved.options.warnings + host.warnings(about: resolved, configuration)
     let before = networks.byID[network.id]
@@ -69,7 +96,7 @@ extension PortMapper {
     networks.set(resolved, id: network.id)
     scope.note(network: network.id, before: before, after: resolved)
     if before != nil {
-      for record in try store.containers(on: network.id) { _ = try place(record.container, replacing: record, &scope) }
+      for record in try store.containers(on: network.id) { try replace(record, on: network, &scope) }
     }
     try intendForwarding(for: [resolved], &scope)
     for warning in warnings { logWarning(warning, ["network": network.name]) }
@@ -77,8 +104,26 @@ extension PortMapper {
     return .changed(revision: try store.advanceRevision(), ports: nil, warnings: warnings)
   }
 
-  private func removeNetwork(_ reference: String, _ scope: inout Scope) throws -> Reply {
+  /// Places a running container anew on a network that has changed under it.
+  private func replace(_ record: ContainerRecord, on network: Network, _ scope: inout Scope) throws {
+    do {
+      _ = try place(try attach(record.container), replacing: record, &scope)
+    } catch let error as RequestError {
+      throw RequestError(
+        error.code,
+        "network \(network.name) cannot change like this while container \(record.container.name) runs on it: "
+          + error.message)
+    }
+  }
+
+  private func removeNetwork(_ reference: String, from source: String, _ scope: inout Scope) throws -> Reply {
     guard let before = networks[reference] else { return try unchanged() }
+    guard before.network.source == source else {
+      throw RequestError(
+        .notPermitted,
+        "network \(before.network.name) belongs to source \"\(before.network.source)\": only that source "
+          + "may remove it, not \"\(source)\"", field: "network")
+    }
     let attached = try store.containers(on: before.network.id)
     guard attached.isEmpty else {
       let names = attached.prefix(3).map(\.container.name).joined(separator: ", ")
@@ -105,7 +150,7 @@ extension PortMapper {
     _ announced: Container, in snapshot: Snapshot.Key, _ scope: inout Scope
   ) throws -> Reply {
     // Announced is announced, even when it is refused below: what runs is not pruned for an error of ours or theirs.
-    snapshots[snapshot]?.containers.insert(announced.id)
+    snapshots[snapshot.source]?.containers.insert(announced.id)
     let container = try attach(announced)
     let before = try store.container(source: container.source, id: container.id)
     if let before {

@@ -71,6 +71,10 @@ final class HeldPorts {
       if keeping { sockets[port] = socket } else { close(socket) }
       return .taken(nil)
     case .failure(let error):
+      // The kernel has no such protocol or family, so no program can hold the port either.
+      if [EPROTONOSUPPORT, ESOCKTNOSUPPORT, EAFNOSUPPORT].contains(error.code) {
+        return .taken(warning(ifNotLocal: port))
+      }
       let outcome = Self.outcome(of: error.code, port)
       if keeping, case .taken(let warning?) = outcome, warning.code == .addressNotLocal {
         waiting[port] = Waiting(reason: .addressNotLocal, message: warning.message)
@@ -141,8 +145,6 @@ final class HeldPorts {
     switch code {
     case EADDRINUSE: .inUse(by: PortHolder.description(of: port))
     case EADDRNOTAVAIL, EINVAL: .taken(notLocal(port))
-    // The kernel has no such protocol or family, so no program can hold the port either.
-    case EPROTONOSUPPORT, ESOCKTNOSUPPORT, EAFNOSUPPORT: .taken(nil)
     default:
       .taken(
         Warning(

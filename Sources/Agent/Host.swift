@@ -61,6 +61,9 @@ struct Host {
     }
   }
 
+  /// Whether `prepare` does anything for it.
+  func isPrepared(_ network: ResolvedNetwork?) -> Bool { network.flatMap(routeLocalnet) != nil }
+
   /// Undoes `prepare` for a network that is gone.
   func restore(_ network: ResolvedNetwork) {
     guard let sysctl = routeLocalnet(of: network) else { return }

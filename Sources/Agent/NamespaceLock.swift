@@ -2,7 +2,8 @@ import Glibc
 
 /// One agent for a network namespace: two with different databases would each take the other's elements for foreign ones.
 ///
-/// An abstract Unix socket (unix(7)) belongs to the network namespace, as the table does, and is gone with its process.
+/// An abstract Unix socket (unix(7)) belongs to the network namespace, as the table does, and is gone with its process. Any
+/// user may bind such a name, so only a holder that could be an agent counts: root, or who we are.
 struct NamespaceLock: ~Copyable {
   private static let name = "pmagent-table"
   private let socket: CInt
@@ -10,28 +11,56 @@ struct NamespaceLock: ~Copyable {
   deinit { close(socket) }
 
   struct Taken: Error, CustomStringConvertible {
-    let description =
-      "another pmagent already manages table inet pmagent of this network namespace: stop it first, or run this one with "
-      + "firewall = false"
+    let pid: pid_t
+    var description: String {
+      "another pmagent (process \(pid)) already manages table inet pmagent of this network namespace: stop it first, or run "
+        + "this one with firewall = false"
+    }
   }
 
   consuming func release() {}
 
-  /// Fails with `Taken` while another process has it.
+  /// Fails with `Taken` while another agent has it.
   static func take() throws -> NamespaceLock {
-    let socket = Glibc.socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+    let lock = NamespaceLock(socket: try openSocket())
+    let status = withAddress { bind(lock.socket, $0, $1) }
+    if status < 0, errno == EADDRINUSE {
+      if let holder = try holder() { throw Taken(pid: holder) }
+      return lock
+    }
+    try Errno.check(status)
+    // Whoever connects reads our process from the socket's credentials; nobody accepts, so the queue must never fill.
+    try Errno.check(listen(lock.socket, CInt(SOMAXCONN)))
+    return lock
+  }
+
+  /// The process that listens on the name, if it could be an agent.
+  private static func holder() throws -> pid_t? {
+    let client = NamespaceLock(socket: try openSocket())
+    guard withAddress({ connect(client.socket, $0, $1) }) == 0 else { return nil }
+    // struct ucred of unix(7): pid, uid, gid.
+    var credentials: [CInt] = [0, 0, 0]
+    var length = socklen_t(credentials.count * MemoryLayout<CInt>.size)
+    try Errno.check(getsockopt(client.socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length))
+    client.release()
+    return credentials[1] == 0 || credentials[1] == CInt(getuid()) ? credentials[0] : nil
+  }
+
+  private static func openSocket() throws(Errno) -> CInt {
+    let socket = Glibc.socket(
+      AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
     try Errno.check(socket)
-    let lock = NamespaceLock(socket: socket)
+    return socket
+  }
+
+  private static func withAddress(_ body: (UnsafePointer<sockaddr>?, socklen_t) -> CInt) -> CInt {
     var address = sockaddr_un()
     address.sun_family = sa_family_t(AF_UNIX)
     // The leading NUL is what makes the name abstract.
     withUnsafeMutableBytes(of: &address.sun_path) { $0[1...].copyBytes(from: Array(name.utf8)) }
     let length = MemoryLayout<sa_family_t>.size + 1 + name.utf8.count
-    let status = withUnsafeBytes(of: address) { bytes in
-      bind(socket, bytes.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t(length))
+    return withUnsafeBytes(of: address) { bytes in
+      body(bytes.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t(length))
     }
-    if status < 0, errno == EADDRINUSE { throw Taken() }
-    try Errno.check(status)
-    return lock
   }
 }

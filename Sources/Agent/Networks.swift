@@ -32,6 +32,11 @@ struct Networks {
     if let other = idsByName[network.name].flatMap({ byID[$0] })?.network, other.id != network.id {
       return (other, "name", network.name)
     }
+    // A reference is an id or a name: what is one network's id cannot be another's name.
+    if let other = byID[network.name]?.network, other.id != network.id { return (other, "name", network.name) }
+    if let other = idsByName[network.id].flatMap({ byID[$0] })?.network, other.id != network.id {
+      return (other, "id", network.id)
+    }
     if let bridge = network.bridge, let other = self[bridge: bridge]?.network, other.id != network.id {
       return (other, "bridge", bridge)
     }

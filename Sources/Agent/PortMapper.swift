@@ -39,7 +39,8 @@ package final class PortMapper {
   let held = HeldPorts()
   var ephemeral = EphemeralPorts()
   var policy = FilterPolicy()
-  var snapshots: [Snapshot.Key: Snapshot] = [:]
+  /// By source.
+  var snapshots: [String: Snapshot] = [:]
   var watchers: Set<ConnectionID> = []
   /// Called with each change of a mapping, for every connection that watches.
   package var tellWatchers: ([ConnectionID], [(Change, Mapping)]) -> Void = { _, _ in }
@@ -79,7 +80,7 @@ package final class PortMapper {
 
   package func connectionClosed(_ connection: ConnectionID) {
     watchers.remove(connection)
-    snapshots = snapshots.filter { $0.key.connection != connection }
+    snapshots = snapshots.filter { $0.value.connection != connection }
   }
 
   private func commit(_ events: [Incoming]) -> [Reply] {
@@ -87,8 +88,12 @@ package final class PortMapper {
     var scope = Scope()
     let snapshotsBefore = snapshots
     let replies: [Reply]
+    var lastStaleFlow: Int64 = 0
     do {
-      replies = try store.transaction { try events.map { try record($0, &scope) } }
+      replies = try store.transaction {
+        lastStaleFlow = try store.lastStaleFlow()
+        return try events.map { try record($0, &scope) }
+      }
     } catch {
       restoreMemory(scope)
       snapshots = snapshotsBefore
@@ -98,7 +103,7 @@ package final class PortMapper {
       try converge(scope)
     } catch {
       if heal(after: error) { return finish(scope, replies) }
-      undo(scope)
+      undo(scope, staleFlowsAfter: lastStaleFlow)
       snapshots = snapshotsBefore
       if events.count > 1 { return events.flatMap { commit([$0]) } }
       return [.failed(refusal(of: error, "program the kernel"))]
@@ -200,7 +205,13 @@ package final class PortMapper {
 
   private func setUpHost(for networks: [Scope.Change<ResolvedNetwork>]) {
     for network in networks {
-      if let after = network.after { host.prepare(after) } else if let before = network.before { host.restore(before) }
+      if let before = network.before,
+        before.network.bridge != network.after?.network.bridge
+          || !host.isPrepared(network.after)
+      {
+        host.restore(before)
+      }
+      if let after = network.after { host.prepare(after) }
     }
     if networks.contains(where: { $0.after != nil }) { enableIntendedForwarding() }
   }
@@ -239,7 +250,7 @@ package final class PortMapper {
   }
 
   /// The kernel refused what the database has recorded already: put it back, memory too.
-  private func undo(_ scope: Scope) {
+  private func undo(_ scope: Scope, staleFlowsAfter lastStaleFlow: Int64) {
     restoreMemory(scope)
     do {
       try store.transaction {
@@ -247,7 +258,7 @@ package final class PortMapper {
         for (id, change) in scope.networks where change.before == nil { try store.removeNetwork(id: id) }
         for before in scope.networks.values.compactMap(\.before) { try store.record(before.network) }
         for before in scope.containers.values.compactMap(\.before) { try putBack(before) }
-        _ = try store.advanceRevision()
+        try store.dropStaleFlows(after: lastStaleFlow)
       }
     } catch {
       log.critical(

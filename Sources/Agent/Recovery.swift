@@ -54,15 +54,19 @@ extension PortMapper {
   package func reconfigure(_ new: Configuration) throws {
     let resolved = try networks.all.map { try ResolvedNetwork($0.network, defaultBind: new.ip) }
     let old = (configuration, policy, networks)
-    configuration = new
-    policy = try store.filterPolicy(new)
-    for network in resolved { networks.set(network, id: network.network.id) }
     do {
+      configuration = new
+      policy = try store.filterPolicy(new)
+      for network in resolved { networks.set(network, id: network.network.id) }
+      var scope = Scope()
+      try intendForwarding(for: networks.all, &scope)
       try convergeEverything()
     } catch {
       (configuration, policy, networks) = old
       throw error
     }
+    if kernel != nil { enableIntendedForwarding() }
+    try store.forEachContainer { rehold($0) }
   }
 
   func hostChanged(_ event: HostEvent) {
@@ -136,7 +140,7 @@ extension PortMapper {
 
   /// Records that forwarding is to be turned on where `networks` need it, and what the filter then has to drop.
   func intendForwarding(for networks: [ResolvedNetwork], _ scope: inout Scope) throws {
-    guard configuration.ipForward == .enable, configuration.firewall else { return }
+    guard configuration.ipForward == .enable, kernel != nil else { return }
     try host.intendForwarding(for: networks)
     let changed = try store.filterPolicy(configuration)
     guard changed != policy else { return }

@@ -9,22 +9,27 @@ import Storage
 /// `snapshot.end`, so that a connection that breaks prunes nothing. One thing cannot wait: where an announced container
 /// or network needs what a stale one of the same source still has (its host port, its name, its bridge), the stale one
 /// goes first. The source's world cannot contain both.
+///
+/// A source has one snapshot at a time: a new `snapshot.begin`, on whatever connection, replaces the one before. What the
+/// source announces meanwhile on another connection counts as announced.
 struct Snapshot {
   struct Key: Hashable {
     var connection: ConnectionID
     var source: String
   }
+  let connection: ConnectionID
   var networks: Set<String> = []
   var containers: Set<String> = []
 }
 
 extension PortMapper {
   func endSnapshot(_ key: Snapshot.Key, _ scope: inout Scope) throws -> Reply {
-    guard let snapshot = snapshots.removeValue(forKey: key) else {
+    guard let snapshot = open(key) else {
       throw RequestError(
         .badRequest, "snapshot.end without snapshot.begin of source \"\(key.source)\" on this connection",
         field: "event")
     }
+    snapshots[key.source] = nil
     var pruned = 0
     for id in try store.containerIDs(source: key.source) where !snapshot.containers.contains(id) {
       guard let record = try store.container(source: key.source, id: id) else { continue }
@@ -49,7 +54,7 @@ extension PortMapper {
 
   /// Removes a network of the snapshot's source, not announced yet, that has the name or bridge of `network`.
   func evictStale(rivalOf network: Network, _ key: Snapshot.Key, _ scope: inout Scope) throws {
-    guard let snapshot = snapshots[key] else { return }
+    guard let snapshot = open(key) else { return }
     while let rival = networks.rival(of: network)?.network, rival.source == key.source,
       !snapshot.networks.contains(rival.id), let resolved = networks.byID[rival.id]
     {
@@ -65,7 +70,7 @@ extension PortMapper {
   func evictStale(
     ownersOfPortsOf container: Container, _ key: Snapshot.Key?, _ scope: inout Scope
   ) throws -> Bool {
-    guard let key, let snapshot = snapshots[key] else { return false }
+    guard let key, let snapshot = open(key) else { return false }
     for request in container.publish {
       for port in request.hostPorts.map({ Array($0.ports) }) ?? [] {
         for address in request.hostAddress.map({ [$0] }) ?? [.any(.ipv4), .any(.ipv6)] {
@@ -79,6 +84,10 @@ extension PortMapper {
       }
     }
     return false
+  }
+
+  private func open(_ key: Snapshot.Key) -> Snapshot? {
+    snapshots[key.source].flatMap { $0.connection == key.connection ? $0 : nil }
   }
 
   private func isStale(_ record: ContainerRecord, _ key: Snapshot.Key, _ snapshot: Snapshot) -> Bool {

@@ -43,6 +43,8 @@ package enum Teardown {
   /// Returns what was done, a line each. Fails with `StoreError` when an agent is running, `KernelError` when the kernel
   /// refuses.
   package static func run(_ configuration: Configuration) throws -> [String] {
+    // Opening to read never creates a database, which would know nothing of what an agent has set.
+    _ = try Store.open(at: configuration.database, access: .readOnly)
     let store = try Store.open(at: configuration.database, access: .readWrite)
     // Held until the end: no agent may start in between.
     let lock = try NamespaceLock.take()

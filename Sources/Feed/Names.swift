@@ -31,16 +31,15 @@ struct Label: WireDecodable {
   }
 }
 
-/// What `dev_valid_name` of the kernel's `net/core/dev.c` accepts, less control characters.
+/// See `Network.isInterfaceName`.
 struct InterfaceName: WireDecodable {
   let text: String
 
   init(wire value: JSON) throws(RequestError) {
     text = try String(wire: value)
-    // isspace() of the kernel is Latin-1: it takes the byte 0xa0 for a blank.
-    guard (1...15).contains(text.utf8.count), text != ".", text != "..",
-      text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7f && $0 != 0xa0 && !"/:".utf8.contains($0) })
-    else { throw .mismatch(value, expected: "an interface name: 1-15 bytes without blanks, \"/\" and \":\"") }
+    guard Network.isInterfaceName(text) else {
+      throw .mismatch(value, expected: "an interface name: 1-15 bytes without blanks, \"/\", \":\", \"*\" and quotes")
+    }
   }
 }
 

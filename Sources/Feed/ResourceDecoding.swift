@@ -26,7 +26,9 @@ extension Network: WireDecodable {
     }
     try limit(subnets.count, "subnets", field: "subnets")
     self.init(
-      source: Identifier.defaultSource.text, id: id.text, name: name.text, driver: driver, bridge: bridge,
+      source: Identifier.defaultSource.text, id: id.text, name: name.text, driver: driver,
+      // The other drivers have none, whatever their source says.
+      bridge: driver == .bridge ? bridge : nil,
       isInternal: try fields.optional("internal") ?? false, subnets: subnets, options: options.values)
   }
 
@@ -131,8 +133,14 @@ extension PublishRequest: WireDecodable {
     let hostPorts = try at("host_port") { () throws(RequestError) in
       try PublishRequest.hostPorts(host?.text ?? "", for: containerPorts)
     }
-    let allowFrom: [IPPrefix] = try fields.optional("allow_from") ?? []
+    let sources: [IPPrefix]? = try fields.optional("allow_from")
+    let allowFrom = sources ?? []
     try limit(allowFrom.count, "sources", field: "allow_from")
+    if let sources, sources.isEmpty {
+      throw RequestError(
+        .badPublish, "allow_from is empty, so nobody could use the port: name sources, or leave it out for everyone",
+        field: "allow_from")
+    }
     try self.init(
       hostAddress: address?.address, hostPorts: hostPorts, containerPorts: containerPorts,
       transport: try fields.optional("protocol") ?? .tcp, allowFrom: allowFrom)

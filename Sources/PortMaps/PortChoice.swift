@@ -82,9 +82,16 @@ package func resolve(
   let demands = try Demands(of: container, on: networks)
   var choice = PortChoice(container: container, hostPorts: hostPorts, ephemeral: ephemeral, previous: previous)
   do {
+    let groups = demands.sorted.chunked { $0.group == $1.group }
+    var ports: [UInt16?] = Array(repeating: nil, count: groups.count)
+    // Exact ports come first; then who has a port keeps it, before anyone new chooses.
+    for turn in [PortChoice.Turn.exact, .kept, .new] {
+      for (index, group) in groups.enumerated() where choice.turn(of: group) == turn {
+        ports[index] = try choice.port(for: group)
+      }
+    }
     var bindings = BindingRuns()
-    for group in demands.sorted.chunked(by: { $0.group == $1.group }) {
-      let port = group[group.startIndex].group.isRouted ? nil : try choice.port(for: group)
+    for (group, port) in zip(groups, ports) {
       for demand in group { bindings.append(demand.binding(hostPort: port)) }
     }
     ephemeral = choice.ephemeral
@@ -123,6 +130,16 @@ private struct PortChoice {
     }
   }
 
+  enum Turn { case exact, kept, new }
+
+  /// `nil` for a routed group, which has no host port.
+  func turn(of group: ArraySlice<Demand>) -> Turn? {
+    let kind = group[group.startIndex].group
+    if kind.isRouted { return nil }
+    if kind.isExact { return .exact }
+    return keptPorts(for: group).isEmpty ? .new : .kept
+  }
+
   mutating func port(for group: ArraySlice<Demand>) throws(RequestError) -> UInt16 {
     let first = group[group.startIndex]
     try refuseOverlap(in: group)
@@ -130,7 +147,7 @@ private struct PortChoice {
       if let refusal = try take(ports.first, for: group) { throw refusal }
       return ports.first
     }
-    for port in keptPorts(for: first) where try take(port, for: group) == nil { return port }
+    for port in keptPorts(for: group) where try take(port, for: group) == nil { return port }
     let transport = first.group.containerPort.transport
     for port in first.group.hostPorts.map({ Candidates(range: $0) }) ?? ephemeral.candidates(transport)
     where try take(port, for: group) == nil {
@@ -149,12 +166,13 @@ private struct PortChoice {
         + remedy)
   }
 
-  /// What the container has had and the demand may still take.
-  private func keptPorts(for demand: Demand) -> [UInt16] {
-    let wish = Wish(address: demand.hostAddress, containerPort: demand.group.containerPort)
-    return previousPorts[wish, default: []].filter {
-      demand.group.hostPorts?.ports.contains($0) ?? ephemeral.contains($0)
-    }
+  /// What the container has had on one of the group's addresses and the group may still take.
+  private func keptPorts(for group: ArraySlice<Demand>) -> [UInt16] {
+    if previousPorts.isEmpty { return [] }
+    let range = group[group.startIndex].group.hostPorts
+    return group.flatMap { demand in
+      previousPorts[Wish(address: demand.hostAddress, containerPort: demand.group.containerPort), default: []]
+    }.filter { range?.ports.contains($0) ?? ephemeral.contains($0) }
   }
 
   /// Two demands of one group can never share a port on overlapping addresses: `8080:80` twice.

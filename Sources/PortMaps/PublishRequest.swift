@@ -71,11 +71,12 @@ package struct PublishRequest: Sendable, Hashable {
       hostAddress: parts.count < 3 ? nil : Self.address(parts.dropLast(2).joined(separator: ":")),
       hostPorts: parts.count < 2 ? nil : Self.hostPorts(parts[parts.count - 2], for: containerPorts),
       containerPorts: containerPorts,
-      transport: last.count == 2 && !last[1].isEmpty ? Self.transport(String(last[1])) : .tcp)
+      transport: last.count == 2 ? Self.transport(String(last[1])) : .tcp)
   }
 
-  /// `tcp`, `udp`, `sctp` in any case. Fails with `bad-publish`.
+  /// `tcp`, `udp`, `sctp` in any case; empty is tcp. Fails with `bad-publish`.
   package static func transport(_ text: String) throws(RequestError) -> TransportProtocol {
+    if text.isEmpty { return .tcp }
     guard let transport = TransportProtocol(parsing: text) else {
       throw RequestError(.badPublish, "protocol \"\(text)\" is not one of tcp, udp, sctp")
     }

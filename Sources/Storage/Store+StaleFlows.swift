@@ -43,6 +43,17 @@ extension Store {
     }
   }
 
+  /// The number of the last one recorded; 0 when there is none.
+  package func lastStaleFlow() throws(StoreError) -> Int64 {
+    try perform("read the last stale flow") { db in try fact(rows(db, "SELECT ifnull(max(id), 0) FROM stale_flow")) ?? 0
+    }
+  }
+
+  /// Those after number `last` were recorded with a change that has been put back.
+  package func dropStaleFlows(after last: Int64) throws(StoreError) {
+    try perform("drop stale flows") { db in try execute(db, "DELETE FROM stale_flow WHERE id > ?", [last]) }
+  }
+
   /// Those up to number `last` have been ended.
   package func forgetStaleFlows(through last: Int64) throws(StoreError) {
     try perform("forget stale flows") { db in try execute(db, "DELETE FROM stale_flow WHERE id <= ?", [last]) }

@@ -268,6 +268,9 @@ private let bridgeName = "com.docker.network.bridge.name"
       "unknown protocol", publish(#""container_port":80,"protocol":"icmp""#), .badPublish,
       "publish[1].protocol", #"protocol "icmp" is not one of"#),
     RefusedRequest(
+      "no sources", publish(#""container_port":80,"allow_from":[]"#), .badPublish, "publish[1].allow_from",
+      "allow_from is empty, so nobody could use the port"),
+    RefusedRequest(
       "bad source prefix", publish(#""container_port":80,"allow_from":["10.0.0.0/8","x"]"#), .badAddress,
       "publish[1].allow_from[1]", #""x" is not an IPv4 or IPv6 prefix"#),
     RefusedRequest(

@@ -75,6 +75,26 @@ import Testing
     #expect(try start.resolve(previous: first.bindings) == first)
   }
 
+  /// A group that gains an address keeps its port, whichever of its addresses had it.
+  @Test func aPortIsKeptOnANewAddressToo() throws {
+    let start = try Start(web, ["192.0.2.10::80"])
+    let previous = try start.resolve().bindings
+    let wider = try Start(web, ["192.0.2.10::80", "127.0.0.1::80"])
+    wider.ephemeral = start.ephemeral
+    #expect(
+      try wider.resolve(previous: previous).bindings.map(\.hostPorts) == [PortRange(32768), PortRange(32768)])
+  }
+
+  /// Who has a port keeps it before anyone new chooses.
+  @Test func aNewRequestTakesNoPortFromAnOldOne() throws {
+    let previous = try Start(web, ["8000-8005:81"]).resolve().bindings
+    let both = try Start(web, ["8000-8005:80", "8000-8005:81"]).resolve(previous: previous).bindings
+    #expect(both.map(\.hostPorts) == [PortRange(8001), PortRange(8000)])
+    // An exact request still comes first.
+    let exact = try Start(web, ["8000:80", "8000-8005:81"]).resolve(previous: previous).bindings
+    #expect(exact.map(\.hostPorts) == [PortRange(8000), PortRange(8001)])
+  }
+
   @Test func anotherAddressIsAnotherPort() throws {
     let start = try Start(web, ["127.0.0.1::80"])
     let previous = try start.resolve().bindings

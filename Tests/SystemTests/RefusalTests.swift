@@ -138,6 +138,10 @@ import Testing
       #expect(try agent.succeed(#"{"query":"list"}"#) == list, "\(round)")
       #expect(try agent.succeed(#"{"query":"status"}"#)["held_ports"] == .integer(2), "\(round)")
     }
+    // Nor is any flow ended later for a change that was put back.
+    let rows = try await host.command(
+      "sqlite3", "-readonly", agent.database, "SELECT count(*) FROM stale_flow WHERE removed")
+    #expect(rows == "0\n")
     try thief.deleteTable()
     _ = try await agent.command("reconcile", "--socket", agent.socket)
     expectSameLines(try await agent.table(), table)

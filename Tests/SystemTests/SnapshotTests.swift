@@ -116,4 +116,17 @@ import Testing
     #expect(try containers(agent) == ["one"])
     #expect(try agent.succeed(#"{"query":"status"}"#)["in_sync"] == .bool(true))
   }
+
+  /// A feed reconnects while its old connection still drains: there is one snapshot of a source, and it is the newer one.
+  @Test func aNewBeginReplacesTheSourcesOlderSnapshot() throws {
+    let agent = try running(Self.front(), Self.start("one", 2, 8001))
+    let (old, new) = (try agent.client(), try agent.client())
+    try old.succeed(Self.begin())
+    for line in [Self.begin(), Self.front(), Self.start("two", 3, 8002)] { try new.succeed(line) }
+    #expect(try old.ask(Self.end()).errorCode == "bad-request")
+    // What the source announces on another connection meanwhile is part of its world.
+    try old.succeed(Self.start("three", 4, 8003))
+    try new.succeed(Self.end())
+    #expect(try containers(agent) == ["three", "two"])
+  }
 }
