@@ -20,19 +20,11 @@ extension PortMapper {
     case .containerStop(let id, let generation, let reset):
       return try stopContainer(Scope.Key(source: source, id: id), generation, reset: reset, &scope)
     case .containerConnect(let id, let endpoint):
-      return try naming("networks", "endpoint", { _ in nil }) {
-        try change(Scope.Key(source: source, id: id), &scope) { try self.connect(&$0, endpoint) }
-      }
+      return try connect(Scope.Key(source: source, id: id), endpoint, &scope)
     case .containerDisconnect(let id, let reference):
       return try change(Scope.Key(source: source, id: id), &scope) { try self.disconnect(&$0, reference) }
     case .containerPublish(let id, let requests):
-      var all: [PublishRequest] = []
-      return try naming("publish", "publish", { requests.firstIndex(of: all[$0]) }) {
-        try change(Scope.Key(source: source, id: id), &scope) { container in
-          container.publish += requests.filter { !container.publish.contains($0) }
-          all = container.publish
-        }
-      }
+      return try publish(Scope.Key(source: source, id: id), requests, &scope)
     case .containerUnpublish(let id, let requests):
       return try change(Scope.Key(source: source, id: id), &scope) { container in
         container.publish.removeAll { requests.contains($0) }
@@ -43,22 +35,6 @@ extension PortMapper {
     case .snapshotEnd:
       return try endSnapshot(snapshot, &scope)
     case .reconcile: preconditionFailure("never part of a round")
-    }
-  }
-
-  /// A fault at `[i]` of the container's `list` is one of the event's own field: there at `position(i)`, or as a whole.
-  private func naming(
-    _ list: String, _ field: String, _ position: (Int) -> Int?, _ body: () throws -> Reply
-  ) throws -> Reply {
-    do {
-      return try body()
-    } catch var error as RequestError {
-      if let path = error.field, path.hasPrefix("\(list)["), let end = path.firstIndex(of: "]"),
-        let index = Int(path[path.index(path.startIndex, offsetBy: list.count + 1)..<end])
-      {
-        error.field = field + (position(index).map { "[\($0)]" } ?? "") + path[path.index(after: end)...]
-      }
-      throw error
     }
   }
 
@@ -203,10 +179,30 @@ extension PortMapper {
     return try changed(after)
   }
 
-  private func connect(_ container: inout Container, _ endpoint: Endpoint) throws {
-    let id = networks[endpoint.network]?.network.id ?? endpoint.network
-    container.endpoints.removeAll { $0.network == id }
-    container.endpoints.append(endpoint)
+  private func connect(_ key: Scope.Key, _ endpoint: Endpoint, _ scope: inout Scope) throws -> Reply {
+    do {
+      return try change(key, &scope) { container in
+        let id = networks[endpoint.network]?.network.id ?? endpoint.network
+        container.endpoints.removeAll { $0.network == id }
+        container.endpoints.append(endpoint)
+      }
+    } catch let error as RequestError {
+      throw error.naming("networks") { _ in "endpoint" }
+    }
+  }
+
+  private func publish(_ key: Scope.Key, _ requests: [PublishRequest], _ scope: inout Scope) throws -> Reply {
+    var all: [PublishRequest] = []
+    do {
+      return try change(key, &scope) { container in
+        container.publish += requests.filter { !container.publish.contains($0) }
+        all = container.publish
+      }
+    } catch let error as RequestError {
+      throw error.naming("publish") { index in
+        requests.firstIndex(of: all[index]).map { "publish[\($0)]" } ?? "publish"
+      }
+    }
   }
 
   private func disconnect(_ container: inout Container, _ reference: String) throws {
@@ -384,4 +380,16 @@ extension PortMapper {
 
 extension Container {
   var mayNeedEphemeralPorts: Bool { publishAll || publish.contains { $0.hostPorts == nil } }
+}
+
+extension RequestError {
+  /// The same fault, where `list[i]` of the container is what the event calls `field(i)`.
+  fileprivate func naming(_ list: String, _ field: (Int) -> String) -> RequestError {
+    guard let path = self.field, path.hasPrefix("\(list)["), let end = path.firstIndex(of: "]"),
+      let index = Int(path[path.index(path.startIndex, offsetBy: list.count + 1)..<end])
+    else { return self }
+    var error = self
+    error.field = field(index) + path[path.index(after: end)...]
+    return error
+  }
 }

@@ -73,4 +73,20 @@ import Testing
       #expect(reply.errorCode == "duplicate-name", "\(id) \(name)")
     }
   }
+
+  /// A fault is told where the *event* has it, not where the stored container would have it.
+  @Test func faultsOfLiveChangesNameTheEventsField() async throws {
+    let agent = try await running()
+    try agent.succeed(Self.create())
+    for (id, host, port) in [("web", 2, 8080), ("other", 3, 8081)] {
+      try agent.succeed(
+        #"{"event":"container.start","container":{"id":"\#(id)","networks":[{"network":"net","ipv4":"172.18.0.\#(host)"}],"#
+          + #""publish":["\#(port):80"]}}"#)
+    }
+    let publish = try agent.send(#"{"event":"container.publish","container":"web","publish":["8082:82","8081:81"]}"#)
+    #expect(publish["error"]?["field"] == "publish[1]")
+    let connect = try agent.send(
+      #"{"event":"container.connect","container":"web","endpoint":{"network":"none","ipv4":"10.0.0.2"}}"#)
+    #expect(connect["error"]?["field"] == "endpoint.network")
+  }
 }
