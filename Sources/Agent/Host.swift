@@ -61,12 +61,14 @@ struct Host {
     }
   }
 
-  /// Whether `prepare` does anything for it.
-  func isPrepared(_ network: ResolvedNetwork?) -> Bool { network.flatMap(routeLocalnet) != nil }
+  /// A network has changed, come or gone: what only the old one needed is put back.
+  func prepare(_ network: ResolvedNetwork?, insteadOf old: ResolvedNetwork?) {
+    let sysctl = old.flatMap(routeLocalnet)
+    if let sysctl, sysctl != network.flatMap(routeLocalnet) { restore(sysctl) }
+    if let network { prepare(network) }
+  }
 
-  /// Undoes `prepare` for a network that is gone.
-  func restore(_ network: ResolvedNetwork) {
-    guard let sysctl = routeLocalnet(of: network) else { return }
+  private func restore(_ sysctl: Sysctl) {
     do {
       guard let previous = try store.sysctls().first(where: { $0.name == sysctl.name })?.previous else { return }
       if sysctl.value != nil { set(sysctl, to: previous) }

@@ -119,11 +119,12 @@ package final class PortMapper {
   /// The kernel may have refused because its table is not what it was: someone flushed or edited it. Then the way out is to
   /// make all of it what is stored. Returns whether that worked.
   private func heal(after error: any Error) -> Bool {
-    log.warning("the kernel refused a change; reading its table", metadata: ["error": "\(error)"])
+    log.warning("a change did not get into the kernel; reading the whole table", metadata: ["error": "\(error)"])
     do {
       try convergeEverything()
       return true
     } catch {
+      log.error("the kernel's table could not be repaired either", metadata: ["error": "\(error)"])
       return false
     }
   }
@@ -204,15 +205,7 @@ package final class PortMapper {
   }
 
   private func setUpHost(for networks: [Scope.Change<ResolvedNetwork>]) {
-    for network in networks {
-      if let before = network.before,
-        before.network.bridge != network.after?.network.bridge
-          || !host.isPrepared(network.after)
-      {
-        host.restore(before)
-      }
-      if let after = network.after { host.prepare(after) }
-    }
+    for network in networks { host.prepare(network.after, insteadOf: network.before) }
     if networks.contains(where: { $0.after != nil }) { enableIntendedForwarding() }
   }
 

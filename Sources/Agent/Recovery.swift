@@ -149,6 +149,8 @@ extension PortMapper {
   }
 
   func enableIntendedForwarding() {
+    // What an earlier configuration recorded is no longer meant.
+    guard configuration.ipForward == .enable else { return }
     do {
       try host.enableIntendedForwarding()
     } catch {
