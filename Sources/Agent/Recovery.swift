@@ -119,15 +119,15 @@ extension PortMapper {
     if let installed, installed.skeletonIsCurrent {
       let change = difference(from: installed.elements, to: want)
       if !change.isEmpty {
+        try kernel.apply(change, skeleton: .keep)
         log.notice(
           "kernel table repaired",
           metadata: ["extra": "\(change.removals.count)", "missing": "\(change.additions.count)"])
-        try kernel.apply(change, skeleton: .keep)
       }
     } else {
+      try kernel.apply(difference(from: [], to: want), skeleton: .rebuild)
       log.notice(
         installed == nil ? "kernel table created" : "kernel table rebuilt", metadata: ["elements": "\(want.count)"])
-      try kernel.apply(difference(from: [], to: want), skeleton: .rebuild)
     }
     verifiedGeneration = try kernel.generation()
   }
