@@ -29,7 +29,7 @@ package final class PortMapper {
 
   let store: Store
   /// `nil` with `firewall = false`.
-  let kernel: KernelRuleset?
+  let kernel: (any RulesetStore)?
   private let lock: NamespaceLock?
   let host: Host
   let log: Logger
@@ -50,7 +50,7 @@ package final class PortMapper {
   var verifiedGeneration: UInt32?
 
   init(
-    store: Store, kernel: KernelRuleset?, lock: consuming NamespaceLock?, configuration: Configuration, log: Logger
+    store: Store, kernel: (any RulesetStore)?, lock: consuming NamespaceLock?, configuration: Configuration, log: Logger
   ) {
     (self.store, self.kernel, self.configuration, self.log) = (store, kernel, configuration, log)
     self.lock = lock

@@ -10,10 +10,17 @@ extension PortMapper {
   ///
   /// Fails with `StoreError` (damaged), `KernelError` (no permission), `NamespaceLock.Taken` (another agent).
   package static func start(_ configuration: Configuration, _ store: Store, log: Logger) throws -> PortMapper {
-    let kernel = configuration.firewall ? try KernelRuleset.open() : nil
-    let mapper = PortMapper(
-      store: store, kernel: kernel, lock: configuration.firewall ? try NamespaceLock.take() : nil,
-      configuration: configuration, log: log)
+    try start(
+      configuration, store, kernel: configuration.firewall ? try KernelRuleset.open() : nil,
+      lock: configuration.firewall ? try NamespaceLock.take() : nil, log: log)
+  }
+
+  /// The same on an open `kernel`; without a `lock`, the caller answers for being alone.
+  static func start(
+    _ configuration: Configuration, _ store: Store, kernel: (any RulesetStore)?, lock: consuming NamespaceLock?,
+    log: Logger
+  ) throws -> PortMapper {
+    let mapper = PortMapper(store: store, kernel: kernel, lock: lock, configuration: configuration, log: log)
     try mapper.host.forgetEarlierBoot()
     _ = mapper.held.addressesChanged(to: try localAddresses())
     try mapper.load()

@@ -64,9 +64,6 @@ package final class KernelRuleset {
 
   // MARK: Writing
 
-  /// One transaction: the skeleton, then removals, then additions. Sends nothing when there is nothing to do.
-  ///
-  /// Throws `refused` or `notPermitted` when the kernel changed nothing, `unknownOutcome` when it must be read.
   package func apply(_ change: RulesetChange, skeleton: SkeletonAction) throws(KernelError) {
     try transact { batch in
       switch skeleton {
@@ -77,7 +74,6 @@ package final class KernelRuleset {
     }
   }
 
-  /// Nothing happens when the table is absent.
   package func deleteTable() throws(KernelError) {
     guard try socket.table() != nil else { return }
     do {
@@ -123,7 +119,7 @@ package final class KernelRuleset {
 
   // MARK: Reading
 
-  /// What is installed; `nil` when the table is absent. Read again until nothing changed in between.
+  /// Read again until nothing changed in between.
   package func read() throws(KernelError) -> InstalledRuleset? {
     for _ in 1...Self.attempts {
       let generation = try socket.generation()
@@ -153,7 +149,6 @@ package final class KernelRuleset {
     return installed
   }
 
-  /// The number of the last committed transaction of this network namespace, whosever it was.
   package func generation() throws(KernelError) -> UInt32 { try socket.generation() }
 
   /// Interruptions are rare; this many in a row mean that something else is wrong.
