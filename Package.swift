@@ -65,8 +65,9 @@ let package = Package(
     // What the test targets share.
     .target(
       name: "TestSupport",
-      dependencies: ["PortMaps", "Feed", "CLinux", .product(name: "Subprocess", package: "swift-subprocess")],
-      path: "Tests/TestSupport", swiftSettings: settings),
+      dependencies: [
+        "PortMaps", "Netfilter", "Feed", "CLinux", .product(name: "Subprocess", package: "swift-subprocess"),
+      ], path: "Tests/TestSupport", swiftSettings: settings),
     .testTarget(
       name: "PortMapsTests",
       dependencies: ["PortMaps", "TestSupport", .product(name: "Subprocess", package: "swift-subprocess")],
@@ -95,6 +96,15 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
+      ], swiftSettings: settings),
+    // What can go wrong, one by one: crashes, power loss, faults of the store and of the kernel.
+    .testTarget(
+      name: "FaultTests",
+      dependencies: [
+        "Agent", "Feed", "Migrations", "Netfilter", "PortMaps", "Storage", "TestSupport", "pmagent",
+        .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "Logging", package: "swift-log"),
         .product(name: "Subprocess", package: "swift-subprocess"),
       ], swiftSettings: settings),
     // The built program in namespaces: socket, database, kernel and packets.
