@@ -29,13 +29,17 @@ let package = Package(
     .systemLibrary(name: "CLinux"),
     .target(
       name: "Netfilter", dependencies: ["PortMaps", "CNetfilter", "CLinux"], swiftSettings: settings),
+    // Where tests kill the process; nothing in a release build.
+    .target(
+      name: "CrashPoints",
+      swiftSettings: settings + [.define("CRASH_POINTS", .when(configuration: .debug))]),
     .target(
       name: "Migrations", path: "Migrations", resources: [.embedInCode("m0001_initial.sql")],
       swiftSettings: settings),
     .target(
       name: "Storage",
       dependencies: [
-        "PortMaps", "Migrations", .product(name: "GRDB", package: "GRDB.swift"),
+        "CrashPoints", "PortMaps", "Migrations", .product(name: "GRDB", package: "GRDB.swift"),
       ], swiftSettings: settings),
     .target(
       name: "Feed",
@@ -48,7 +52,7 @@ let package = Package(
     .target(
       name: "Agent",
       dependencies: [
-        "PortMaps", "Netfilter", "Storage", "Feed", "CLinux",
+        "PortMaps", "Netfilter", "Storage", "Feed", "CLinux", "CrashPoints",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),

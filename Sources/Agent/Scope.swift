@@ -1,3 +1,4 @@
+import Logging
 import PortMaps
 import Storage
 
@@ -18,6 +19,8 @@ struct Scope {
   private(set) var networks: [String: Change<ResolvedNetwork>] = [:]
   /// `nil`: not touched.
   private(set) var policyBefore: FilterPolicy?
+  /// What is to be logged once the round has happened.
+  private(set) var lines: [(level: Logger.Level, message: Logger.Message, metadata: Logger.Metadata)] = []
   let journal = Journal()
 
   /// Ports that were not held before; a class, because port choice fills it through a closure.
@@ -37,12 +40,21 @@ struct Scope {
 
   mutating func note(policyBefore policy: FilterPolicy) { policyBefore = policyBefore ?? policy }
 
+  mutating func log(_ message: Logger.Message, _ metadata: Logger.Metadata, level: Logger.Level = .info) {
+    lines.append((level, message, metadata))
+  }
+
+  mutating func log(_ warning: Warning, about metadata: Logger.Metadata) {
+    log("\(warning.message)", metadata.merging(["code": "\(warning.code.rawValue)"]) { $1 }, level: .warning)
+  }
+
   /// `later` happened after everything in here.
   mutating func merge(_ later: Scope) {
     for (key, change) in later.containers { note(container: key, before: change.before, after: change.after) }
     for (id, change) in later.networks { note(network: id, before: change.before, after: change.after) }
     if let policy = later.policyBefore { note(policyBefore: policy) }
     journal.held += later.journal.held
+    lines += later.lines
   }
 }
 
