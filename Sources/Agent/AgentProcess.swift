@@ -112,10 +112,10 @@ private final class Core {
       guard case .request(let request) = incoming.decoded else { return nil }
       return PortMapper.Incoming(connection: incoming.connection, request: request)
     }
-    crashPoint("read")
+    crashPoint("round-read")
     var replies = mapper.handle(requests).makeIterator()
     if endIfFailed() { return }
-    crashPoint("replying")
+    crashPoint("round-replying")
     for incoming in round {
       switch incoming.decoded {
       case .failed(let id, let error): server?.reply(.failed(error), id: id, to: incoming.connection)
@@ -123,7 +123,7 @@ private final class Core {
         if let reply = replies.next() { server?.reply(reply, id: request.id, to: incoming.connection) }
       }
     }
-    crashPoint("replied")
+    crashPoint("round-replied")
     retryIfWaiting()
     // After the replies: the server flushes them when this returns.
     if mapper.hasStaleFlows {

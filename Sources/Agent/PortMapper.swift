@@ -101,10 +101,10 @@ package final class PortMapper {
     do {
       replies = try store.transaction {
         lastStaleFlow = try store.lastStaleFlow()
-        defer { crashPoint("recorded") }
+        defer { crashPoint("round-recorded") }
         return try events.map { try record($0, &scope) }
       }
-      crashPoint("committed")
+      crashPoint("round-committed")
     } catch {
       restoreMemory(scope)
       snapshots = snapshotsBefore
@@ -210,9 +210,9 @@ package final class PortMapper {
     want += (scope.containers.values.compactMap(\.after) + neighbours).elements
     let change = difference(from: have, to: want)
     if change.isEmpty { return }
-    crashPoint("sending")
+    crashPoint("round-sending")
     try kernel.apply(change, skeleton: .keep)
-    crashPoint("answered")
+    crashPoint("round-answered")
     verifiedGeneration = nil
   }
 
@@ -287,7 +287,7 @@ package final class PortMapper {
     restoreMemory(scope)
     do {
       try store.transaction {
-        defer { crashPoint("undone") }
+        defer { crashPoint("round-undone") }
         for record in scope.containers.values.compactMap(\.after) { try store.removeContainer(row: record.row) }
         for (id, change) in scope.networks where change.before == nil { try store.removeNetwork(id: id) }
         for before in scope.networks.values.compactMap(\.before) { try store.record(before.network) }

@@ -25,13 +25,13 @@ extension PortMapper {
     try mapper.host.forgetEarlierBoot()
     _ = mapper.held.addressesChanged(to: try localAddresses())
     try mapper.load()
-    crashPoint("loaded")
+    crashPoint("state-loaded")
     var scope = Scope()
     try mapper.intendForwarding(for: mapper.networks.all, &scope)
     // The filter first: forwarding and `route_localnet` are only turned on when it is in place.
     try mapper.convergeEverything()
     if kernel != nil {
-      crashPoint("filter-installed")
+      crashPoint("filter-in-place")
       mapper.enableIntendedForwarding()
       for network in mapper.networks.all { mapper.host.prepare(network) }
     }
@@ -146,7 +146,7 @@ extension PortMapper {
     verifiedGeneration = try kernel.generation()
   }
 
-  private func wantedElements() throws -> [Element] {
+  func wantedElements() throws -> [Element] {
     var want = policy.elements + networks.all.flatMap { $0.elements(policy) }
     try store.forEachContainer { want += $0.elements }
     return want

@@ -1,4 +1,4 @@
-// Places where a test ends the process, as a power cut or SIGKILL would: `crashPoint("committed")`.
+// Places where a test ends the process, as a power cut or SIGKILL would: `crashPoint("round-committed")`.
 //
 // In a debug build PMAGENT_CRASH=NAME:N kills the process when it passes the point for the Nth time, and
 // PMAGENT_CRASH_TRACE=FILE appends a line for each point that is passed. In a release build a point is nothing at all,

@@ -13,10 +13,10 @@ enum Schema {
       try db.inTransaction(.immediate) {
         try db.execute(sql: migration.sql)
         try db.execute(sql: "PRAGMA user_version = \(index + 1)")
-        crashPoint("migrating")
+        crashPoint("schema-migrating")
         return .commit
       }
-      crashPoint("migrated")
+      crashPoint("schema-migrated")
     }
   }
 

@@ -60,7 +60,7 @@ package final class Store {
       switch try file.size() {
       case nil:
         try file.create()
-        crashPoint("created")
+        crashPoint("database-created")
       // Left by an agent that was killed before its first write.
       case 0: break
       default: try file.checkHeader(applicationID: Schema.applicationID)
@@ -88,7 +88,7 @@ package final class Store {
       try db.execute(sql: "PRAGMA application_id = \(Schema.applicationID)")
     }
     // Not GRDB's own WAL mode, which lowers `synchronous` to NORMAL: an acknowledged event could be lost.
-    crashPoint("identified")
+    crashPoint("database-identified")
     let mode = try String.fetchOne(db, sql: "PRAGMA journal_mode = WAL")
     guard mode == "wal" else {
       throw DatabaseError(resultCode: .SQLITE_IOERR, message: "WAL mode refused, journal mode is \(mode ?? "unknown")")

@@ -196,7 +196,7 @@ struct FakeBench: Bench {
   }
 
   /// The same random transactions give the same answers and the same table.
-  @Test(arguments: seeds(3)) func theyAgreeOnWhateverComes(_ seed: UInt64) throws {
+  @Test(arguments: seeds(Effort.count(1, soak: 20))) func theyAgreeOnWhateverComes(_ seed: UInt64) throws {
     var random = SeededGenerator(seed: seed)
     let (real, fake) = (try RealBench().open(owner: false), FakeBench().open(owner: false))
     for store in [real, fake] { try store.apply(RulesetChange(), skeleton: .rebuild) }

@@ -14,8 +14,8 @@ package final class FakeKernel {
   package var faults: [Fault?] = []
   /// What the next readings of the table fail with.
   package var unreadable: [Int32] = []
-  /// What the process that uses it dies of, and where it does.
-  package var death: Death?
+  /// Asked at each of these moments whether the process that uses it dies there.
+  package var dies: (Moment) -> Bool = { _ in false }
   /// Committed transactions.
   package private(set) var commits = 0
   package var onCommit: () -> Void = {}
@@ -34,11 +34,11 @@ package final class FakeKernel {
     case interrupted(Int)
   }
 
-  package enum Death: Sendable, CaseIterable {
-    case beforeSending, afterCommitting, beforeReading, afterReading
+  package enum Moment: Sendable {
+    case reading, sending, committed
   }
 
-  /// A process's netlink socket; it is gone with `close`, or by `death`.
+  /// A process's netlink socket.
   package func open(owner: Bool = false) -> FakeRuleset {
     lastPortID += 1
     return FakeRuleset(self, owner: owner, portID: lastPortID)
@@ -86,9 +86,8 @@ package final class FakeRuleset: RulesetStore {
   private static let dead = KernelError.system(operation: "a process that has died", errno: EIO)
   private func live() throws(KernelError) { if isDead { throw Self.dead } }
 
-  private func die(_ death: FakeKernel.Death) throws(KernelError) {
-    guard kernel.death == death else { return }
-    kernel.death = nil
+  private func die(_ moment: FakeKernel.Moment) throws(KernelError) {
+    guard kernel.dies(moment) else { return }
     isDead = true
     throw Self.dead
   }
@@ -100,9 +99,8 @@ package final class FakeRuleset: RulesetStore {
 
   package func read() throws(KernelError) -> InstalledRuleset? {
     try live()
-    try die(.beforeReading)
+    try die(.reading)
     if !kernel.unreadable.isEmpty { throw .system(operation: "read table", errno: kernel.unreadable.removeFirst()) }
-    defer { if kernel.death == .afterReading { (kernel.death, isDead) = (nil, true) } }
     guard let table = kernel.table else { return nil }
     let isCurrent = table.skeletonIsCurrent && table.owner == (owner ? portID : nil)
     return InstalledRuleset(
@@ -153,7 +151,7 @@ package final class FakeRuleset: RulesetStore {
   ) throws(KernelError) {
     try live()
     if isEmpty { return }
-    try die(.beforeSending)
+    try die(.sending)
     let fault = kernel.faults.isEmpty ? nil : kernel.faults.removeFirst()
     switch fault {
     case .refused(EPERM): throw .notPermitted("nf_tables refuses to change table inet pmagent")
@@ -168,7 +166,7 @@ package final class FakeRuleset: RulesetStore {
     case .interrupted, nil: break
     }
     try kernel.commit(build)
-    try die(.afterCommitting)
+    try die(.committed)
   }
 
   private func check(_ table: FakeTable?) throws(KernelError) {

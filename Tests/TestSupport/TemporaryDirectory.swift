@@ -4,8 +4,8 @@ import Glibc
 package final class TemporaryDirectory: Sendable {
   package let path: String
 
-  package init() throws(SystemError) {
-    var template = Array("/tmp/pmagent-test.XXXXXX".utf8CString)
+  package init(in parent: String = "/tmp") throws(SystemError) {
+    var template = Array("\(parent)/pmagent-test.XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { throw SystemError("mkdtemp") }
     path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }

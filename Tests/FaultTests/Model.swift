@@ -1,0 +1,147 @@
+import Feed
+import PortMaps
+
+@testable import Agent
+
+/// What the agent has promised: every change it acknowledged, and nothing else.
+struct Model {
+  struct Announced {
+    var connection: ConnectionID
+    var networks: Set<String> = []
+    var containers: Set<String> = []
+  }
+
+  var networks: [String: Network] = [:]
+  var containers: [Scope.Key: Container] = [:]
+  var revision = 0
+  private(set) var snapshots: [String: Announced] = [:]
+  /// By source: a snapshot was open since the last check, so that what it had not announced may have gone.
+  private var evicting: [String: Announced] = [:]
+
+  mutating func connectionsClosed() { (snapshots, evicting) = ([:], [:]) }
+  mutating func checked() { evicting = snapshots }
+
+  func mayBeEvicted(_ key: Scope.Key) -> Bool { evicting[key.source].map { !$0.containers.contains(key.id) } ?? false }
+  func mayBeEvicted(_ network: Network) -> Bool {
+    evicting[network.source].map { !$0.networks.contains(network.id) } ?? false
+  }
+
+  private func networkIDs(_ reference: String) -> [String] {
+    if networks[reference] != nil { return [reference] }
+    return [networks.values.first { $0.name == reference }?.id ?? reference]
+  }
+
+  // MARK: What was answered
+
+  mutating func take(_ event: Event, _ source: String, _ connection: ConnectionID, _ reply: Reply) {
+    switch reply {
+    case .changed(let revision, _, _):
+      self.revision = max(self.revision, revision)
+      announce(event, source)
+      acknowledged(event, source, connection)
+    case .failed(let error) where ![.storageFailed, .kernelRefused, .shuttingDown].contains(error.code):
+      announce(event, source)
+    default: break
+    }
+  }
+
+  /// Announced is announced, though it be refused.
+  private mutating func announce(_ event: Event, _ source: String) {
+    switch event {
+    case .networkCreate(let network):
+      snapshots[source]?.networks.insert(network.id)
+      evicting[source]?.networks.insert(network.id)
+    case .containerStart(let container):
+      snapshots[source]?.containers.insert(container.id)
+      evicting[source]?.containers.insert(container.id)
+    default: break
+    }
+  }
+
+  private mutating func acknowledged(_ event: Event, _ source: String, _ connection: ConnectionID) {
+    switch event {
+    case .networkCreate(let network):
+      if let before = networks[network.id], before.source != network.source { return }
+      networks[network.id] = network
+    case .networkRemove(let reference): networks[networkIDs(reference)[0]] = nil
+    case .snapshotBegin:
+      snapshots[source] = Announced(connection: connection)
+      // The one before may have evicted as well; what both announced stays.
+      evicting[source] = Announced(connection: connection)
+    case .snapshotEnd: prune(source)
+    case .reconcile: break
+    default:
+      guard let key = event.container(source) else { return }
+      containers[key] = event.states(after: containers[key], networkIDs)[0]
+    }
+  }
+
+  private mutating func prune(_ source: String) {
+    guard let announced = snapshots.removeValue(forKey: source) else { return }
+    containers = containers.filter { $0.key.source != source || announced.containers.contains($0.key.id) }
+    let used = Set(containers.values.flatMap { $0.endpoints.map(\.network) })
+    networks = networks.filter {
+      $0.value.source != source || announced.networks.contains($0.key) || used.contains($0.key)
+    }
+  }
+}
+
+extension Event {
+  /// The container it is about.
+  func container(_ source: String) -> Scope.Key? {
+    switch self {
+    case .containerStart(let container): Scope.Key(source: source, id: container.id)
+    case .containerStop(let id, _, _), .containerConnect(let id, _), .containerDisconnect(let id, _),
+      .containerPublish(let id, _), .containerUnpublish(let id, _):
+      Scope.Key(source: source, id: id)
+    default: nil
+    }
+  }
+
+  /// What it may make of a container, carried out: one state, or more where `ids` cannot tell which network is meant.
+  func states(after state: Container?, _ ids: (String) -> [String]) -> [Container?] {
+    switch self {
+    case .containerStart(let new):
+      if let old = state?.generation ?? (state == nil ? nil : 0), let generation = new.generation, generation < old {
+        return [state]
+      }
+      var states = [new]
+      for (index, endpoint) in new.endpoints.enumerated() {
+        states = states.flatMap { state in
+          ids(endpoint.network).map { id in
+            var attached = state
+            attached.endpoints[index].network = id
+            return attached
+          }
+        }
+      }
+      return states
+    case .containerStop(_, let generation, _):
+      if let generation, let current = state?.generation, generation < current { return [state] }
+      return [nil]
+    case .containerConnect(_, let endpoint):
+      return ids(endpoint.network).map { id in
+        var changed = state
+        changed?.endpoints.removeAll { $0.network == id }
+        changed?.endpoints.append(
+          Endpoint(network: id, ipv4: endpoint.ipv4, ipv6: endpoint.ipv6, gatewayPriority: endpoint.gatewayPriority))
+        return changed
+      }
+    case .containerDisconnect(_, let reference):
+      return ids(reference).map { id in
+        var changed = state
+        changed?.endpoints.removeAll { $0.network == id }
+        return changed
+      }
+    case .containerPublish(_, let requests):
+      var changed = state
+      if let before = state { changed?.publish += requests.filter { !before.publish.contains($0) } }
+      return [changed]
+    case .containerUnpublish(_, let requests):
+      var changed = state
+      changed?.publish.removeAll { requests.contains($0) }
+      return [changed]
+    default: return [state]
+    }
+  }
+}
