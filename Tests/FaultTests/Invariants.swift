@@ -29,7 +29,7 @@ extension Simulation {
       guard model.mayBeEvicted(key) else { throw Broken(description: "lost: \(container)") }
       model.containers[key] = nil
     }
-    for (key, record) in stored where model.containers[key] != record.container {
+    for (key, record) in stored where !model.accepts(record.container, key) {
       throw Broken(
         description: "stored: \(record.container), acknowledged: \(String(describing: model.containers[key]))")
     }
@@ -132,14 +132,15 @@ extension Simulation {
   func checkUnanswered(_ events: [Sent]) throws {
     let ids = { (reference: String) in reference.hasPrefix("net-") ? ["n1", "n2", "n3", "n4"] : [reference] }
     let isSnapshot =
-      events.contains { $0.event == .snapshotEnd } || EventGenerator.sources.contains { model.snapshots[$0] != nil }
+      events.contains { [.snapshotBegin, .snapshotEnd].contains($0.event) } || !model.snapshots.isEmpty
     let after = try records()
     for key in Set(model.containers.keys).union(after.keys) {
-      var states: Set<Container?> = [model.containers[key]]
+      // One that a snapshot evicted may have been started anew.
+      var states: Set<Container?> = isSnapshot ? [model.containers[key], nil] : [model.containers[key]]
       for (source, event) in events where event.container(source) == key {
         for state in states { states.formUnion(event.states(after: state, ids)) }
       }
-      guard states.contains(after[key]?.container) || (isSnapshot && after[key] == nil) else {
+      guard states.contains(after[key]?.container) else {
         throw Broken(description: "after a death \(key) is \(String(describing: after[key])), of \(states)")
       }
       model.containers[key] = after[key]?.container

@@ -15,11 +15,23 @@ struct Model {
   var containers: [Scope.Key: Container] = [:]
   var revision = 0
   private(set) var snapshots: [String: Announced] = [:]
-  /// By source: a snapshot was open since the last check, so that what it had not announced may have gone.
+  /// By source, of the snapshots that were open since the last check, what they had announced by then: anything else may
+  /// have gone.
   private var evicting: [String: Announced] = [:]
 
+  /// What a container is if it was evicted before it was started again.
+  private var restarted: [Scope.Key: Container] = [:]
+
   mutating func connectionsClosed() { (snapshots, evicting) = ([:], [:]) }
-  mutating func checked() { evicting = snapshots }
+  mutating func checked() { (evicting, restarted) = (snapshots, [:]) }
+
+  /// Takes `container` for what is promised, if it can be.
+  mutating func accepts(_ container: Container, _ key: Scope.Key) -> Bool {
+    if containers[key] == container { return true }
+    guard restarted[key] == container else { return false }
+    containers[key] = container
+    return true
+  }
 
   func mayBeEvicted(_ key: Scope.Key) -> Bool { evicting[key.source].map { !$0.containers.contains(key.id) } ?? false }
   func mayBeEvicted(_ network: Network) -> Bool {
@@ -37,8 +49,9 @@ struct Model {
     switch reply {
     case .changed(let revision, _, _):
       self.revision = max(self.revision, revision)
+      let wasEvicted = event.container(source).map(mayBeEvicted) ?? false
       announce(event, source)
-      acknowledged(event, source, connection)
+      acknowledged(event, source, connection, wasEvicted: wasEvicted)
     case .failed(let error) where ![.storageFailed, .kernelRefused, .shuttingDown].contains(error.code):
       announce(event, source)
     default: break
@@ -48,17 +61,15 @@ struct Model {
   /// Announced is announced, though it be refused.
   private mutating func announce(_ event: Event, _ source: String) {
     switch event {
-    case .networkCreate(let network):
-      snapshots[source]?.networks.insert(network.id)
-      evicting[source]?.networks.insert(network.id)
-    case .containerStart(let container):
-      snapshots[source]?.containers.insert(container.id)
-      evicting[source]?.containers.insert(container.id)
+    case .networkCreate(let network): snapshots[source]?.networks.insert(network.id)
+    case .containerStart(let container): snapshots[source]?.containers.insert(container.id)
     default: break
     }
   }
 
-  private mutating func acknowledged(_ event: Event, _ source: String, _ connection: ConnectionID) {
+  private mutating func acknowledged(
+    _ event: Event, _ source: String, _ connection: ConnectionID, wasEvicted: Bool
+  ) {
     switch event {
     case .networkCreate(let network):
       if let before = networks[network.id], before.source != network.source { return }
@@ -66,12 +77,15 @@ struct Model {
     case .networkRemove(let reference): networks[networkIDs(reference)[0]] = nil
     case .snapshotBegin:
       snapshots[source] = Announced(connection: connection)
-      // The one before may have evicted as well; what both announced stays.
       evicting[source] = Announced(connection: connection)
     case .snapshotEnd: prune(source)
     case .reconcile: break
     default:
       guard let key = event.container(source) else { return }
+      restarted[key] =
+        wasEvicted
+        ? event.states(after: nil, networkIDs)[0]
+        : restarted[key].flatMap { event.states(after: $0, networkIDs)[0] }
       containers[key] = event.states(after: containers[key], networkIDs)[0]
     }
   }

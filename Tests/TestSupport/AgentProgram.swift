@@ -15,11 +15,16 @@ package final class AgentProgram {
   package var log: String { directory.path + "/log" }
 
   /// Writes `configuration` and starts the agent.
-  package init(in namespace: NetworkNamespace, configuration text: String = "") throws {
-    self.namespace = namespace
-    directory = try TemporaryDirectory()
-    try write(text, to: configuration)
+  package convenience init(in namespace: NetworkNamespace, configuration text: String = "") throws {
+    try self.init(in: namespace, at: TemporaryDirectory(), configuration: text)
     try start()
+  }
+
+  /// Does not start it. Its files are in `directory`.
+  package init(in namespace: NetworkNamespace, at directory: TemporaryDirectory, configuration text: String = "") throws
+  {
+    (self.namespace, self.directory) = (namespace, directory)
+    try write(text, to: configuration)
   }
 
   deinit { kill() }
@@ -35,15 +40,13 @@ package final class AgentProgram {
     return runner.split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" } + "/pmagent"
   }()
 
-  /// Starts it and waits for its `READY=1`.
-  package func start() throws {
+  /// Starts it and waits for its `READY=1`; `environment` is all it gets of one.
+  package func start(environment: [String] = []) throws {
     let notify = directory.path + "/notify"
     unlink(notify)
     let ready = try Descriptor(Glibc.socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue) | O_CLOEXEC, 0), "socket")
     guard withUnixAddress(notify, { bind(ready.number, $0, $1) }) == 0 else { throw SystemError("bind \(notify)") }
-    process = try spawn(
-      ["run", "--socket", socket, "--database", database, "--config", configuration],
-      environment: ["NOTIFY_SOCKET=\(notify)"])
+    process = try spawn(arguments, environment: environment + ["NOTIFY_SOCKET=\(notify)"])
     var limit = timeval(tv_sec: 30, tv_usec: 0)
     setsockopt(ready.number, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     var message = [UInt8](repeating: 0, count: 64)
@@ -52,6 +55,16 @@ package final class AgentProgram {
       throw NetworkNamespace.Failure(description: "the agent did not get ready:\n\(try read(log))")
     }
     connection = try client()
+  }
+
+  private var arguments: [String] {
+    ["run", "--socket", socket, "--database", database, "--config", configuration]
+  }
+
+  /// Starts it and waits for its end.
+  package func startAndEnd(environment: [String] = []) throws -> End {
+    process = try spawn(arguments, environment: environment)
+    return wait()
   }
 
   private func spawn(_ arguments: [String], environment: [String]) throws -> pid_t {
@@ -80,11 +93,22 @@ package final class AgentProgram {
   @discardableResult private func end(_ number: CInt) -> CInt? {
     guard process != 0 else { return nil }
     Glibc.kill(process, number)
+    guard case .exit(let code) = wait() else { return nil }
+    return code
+  }
+
+  package enum End: Equatable, Sendable {
+    case exit(CInt)
+    case signal(CInt)
+  }
+
+  /// Waits until it ends.
+  package func wait() -> End {
     var status: CInt = 0
     waitpid(process, &status, 0)
     process = 0
     connection = nil
-    return status & 0x7f == 0 ? status >> 8 & 0xff : nil
+    return status & 0x7f == 0 ? .exit(status >> 8 & 0xff) : .signal(status & 0x7f)
   }
 
   /// Sends one line and returns the reply.
