@@ -12,6 +12,7 @@ package final class Store {
     case readWrite
     /// For everybody else, with or without a running agent. SQLite needs read access to the `-wal` and `-shm` files,
     /// or may create them if they are absent (https://www.sqlite.org/wal.html#readonly): in practice, the owner or root.
+    /// Read-only media will do.
     case readOnly
   }
 
@@ -68,12 +69,14 @@ package final class Store {
     case .readOnly:
       guard let size = try file.size() else { throw file.error(.missing, "open database", "there is no such file") }
       guard size > 0 else { throw file.error(.missing, "open database", "it is empty") }
+      try file.checkReadable()
     }
     return try sqlite("open database", path) {
       var configuration = Configuration()
       configuration.readonly = access == .readOnly
       configuration.busyMode = .timeout(busyTimeout)
-      let store = Store(path: path, queue: try DatabaseQueue(path: path, configuration: configuration), lock: lock)
+      let name = access == .readOnly && file.isImmutable ? file.immutableURI : path
+      let store = Store(path: path, queue: try DatabaseQueue(path: name, configuration: configuration), lock: lock)
       try store.queue.unsafeReentrantWrite { db in
         if access == .readWrite { try configure(db) }
         try store.check(db, access)
@@ -121,6 +124,10 @@ package final class Store {
     guard damage.isEmpty else {
       throw file.error(.corrupt, "open database", "missing or changed: \(damage.joined(separator: ", "))")
     }
+    // All of it is about to be loaded: what cannot be read is better known now, before the kernel is touched.
+    guard access == .readWrite else { return }
+    let check = try String.fetchOne(db, sql: "PRAGMA quick_check(1)") ?? ""
+    guard check == "ok" else { throw file.error(.corrupt, "open database", check) }
   }
 }
 

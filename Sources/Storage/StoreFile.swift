@@ -9,7 +9,11 @@ struct StoreFile {
     let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropLast()
     for count in parts.indices.dropFirst().map({ $0 + 1 }) {
       let directory = parts.prefix(count).joined(separator: "/")
-      guard mkdir(directory, 0o700) != 0, errno != EEXIST else { continue }
+      if mkdir(directory, 0o700) == 0 {
+        try StoreFile(path: directory).syncDirectory()
+        continue
+      }
+      if errno == EEXIST { continue }
       // EROFS and EACCES are also what mkdir(2) says of a directory that exists already, behind a mount or in a sandbox.
       guard access(directory, F_OK) != 0 else { continue }
       throw failure("create directory \(directory)")
@@ -35,6 +39,36 @@ struct StoreFile {
     let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else { throw failure("create database") }
     close(descriptor)
+    try syncDirectory()
+  }
+
+  /// A new entry survives a power cut once its directory is synced; SQLite does so for the files that it makes itself.
+  private func syncDirectory() throws(StoreError) {
+    let parent = path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+    let directory = StoreFile(path: parent.isEmpty ? (path.hasPrefix("/") ? "/" : ".") : parent)
+    let descriptor = open(directory.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw directory.failure("open directory") }
+    defer { close(descriptor) }
+    // EINVAL: a file system that has no such thing.
+    guard fsync(descriptor) == 0 || errno == EINVAL else { throw directory.failure("sync directory") }
+  }
+
+  /// access(2) and not open(2), whose close(2) would drop the process's POSIX locks on the file.
+  func checkReadable() throws(StoreError) {
+    guard access(path, R_OK) == 0 else { throw failure("open database") }
+  }
+
+  /// On a read-only file system SQLite can read a database only as one that nobody changes: right when no WAL has more.
+  var isImmutable: Bool {
+    var status = stat()
+    guard access(path, W_OK) != 0, errno == EROFS else { return false }
+    return lstat(path + "-wal", &status) != 0 || status.st_size == 0
+  }
+
+  /// For SQLite, as https://www.sqlite.org/uri.html spells it.
+  var immutableURI: String {
+    let path = path.replacing("%", with: "%25").replacing("?", with: "%3f").replacing("#", with: "%23")
+    return "file:\(path)?immutable=1"
   }
 
   /// Refuses what is no database of ours by its first 100 bytes (https://www.sqlite.org/fileformat.html §1.3), so that

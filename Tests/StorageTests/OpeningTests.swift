@@ -140,19 +140,17 @@ struct OpeningTests {
     #expect(try contents(of: path) == before)
   }
 
-  @Test func damageInsideIsReportedWhenItIsRead() throws {
+  @Test func damageInsideIsReported() throws {
     try fill()
     let root = try #require(
       try open().value("SELECT rootpage FROM sqlite_schema WHERE name = 'binding'").flatMap { Int($0) })
     try write([UInt8](repeating: 0xff, count: 4096), to: path, at: (root - 1) * 4096)
     let before = try contents(of: path)
-    do {
-      let store = try open()
-      let error = try #require(thrown { try store.forEachContainer { _ in } })
-      #expect(error.reason == .corrupt)
-      #expect(error.code & 0xff == 11)
-      #expect(thrown { _ = try store.record(simpleRecord(60)) }?.reason == .corrupt)
-    }
+    #expect(thrown { _ = try open() }?.reason == .corrupt)
+    // A reader does not look before it reads.
+    let error = try #require(thrown { try open(.readOnly).forEachContainer { _ in } })
+    #expect(error.reason == .corrupt)
+    #expect(error.code & 0xff == 11)
     #expect(try contents(of: path) == before)
   }
 
