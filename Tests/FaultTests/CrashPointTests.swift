@@ -87,11 +87,11 @@ import Testing
     let environment = ["PMAGENT_CRASH=\(point)"]
     var done = 0
     if isAtStart {
-      #expect(try agent.startAndEnd(environment: environment) == .signal(SIGKILL), "\(point)")
+      try #require(try agent.startAndEnd(environment: environment) == .signal(SIGKILL), "\(point)")
     } else {
       try agent.start(environment: environment)
       done = acknowledgedSteps(agent)
-      #expect(agent.wait() == .signal(SIGKILL), "\(point)")
+      try #require(agent.wait() == .signal(SIGKILL), "\(point)")
     }
     try goOn(agent, done, reference, "\(point)")
   }
@@ -113,13 +113,13 @@ import Testing
   private func goOn(_ agent: AgentProgram, _ done: Int, _ reference: [Visible], _ point: String) throws {
     try agent.start()
     let found = try Visible(agent)
-    #expect(
+    try #require(
       found == reference[done] || found == reference[min(done + 1, reference.count - 1)], "\(point), step \(done)")
     for step in CrashScenario.steps[done...] { _ = try agent.client().ask(step) }
-    #expect(try Visible(agent) == reference.last, "\(point), after the rest")
+    try #require(try Visible(agent) == reference.last, "\(point), after the rest")
     // What the crash interrupted is not forgotten: flows that were to be ended are, and the record of them goes.
     try agent.succeed(#"{"query":"hello"}"#)
-    #expect(agent.terminate() == 0)
+    try #require(agent.terminate() == 0)
   }
 
   /// Killed again while it replays what the first death interrupted.
@@ -132,8 +132,8 @@ import Testing
         let agent = try agent()
         try agent.start(environment: ["PMAGENT_CRASH=round-committed:\(round)"])
         let done = acknowledgedSteps(agent)
-        #expect(agent.wait() == .signal(SIGKILL))
-        #expect(try agent.startAndEnd(environment: ["PMAGENT_CRASH=\(name):1"]) == .signal(SIGKILL))
+        try #require(agent.wait() == .signal(SIGKILL))
+        try #require(try agent.startAndEnd(environment: ["PMAGENT_CRASH=\(name):1"]) == .signal(SIGKILL))
         try goOn(agent, done, reference, "round-committed:\(round), then \(name)")
         survived += 1
       }
