@@ -30,7 +30,8 @@ let package = Package(
     .target(
       name: "Netfilter", dependencies: ["PortMaps", "CNetfilter", "CLinux"], swiftSettings: settings),
     .target(
-      name: "Migrations", path: "Migrations", resources: [.embedInCode("m0001_initial.sql")],
+      name: "Migrations", path: "Migrations",
+      resources: [.embedInCode("m0001_initial.sql"), .embedInCode("m0002_awaiting.sql")],
       swiftSettings: settings),
     .target(
       name: "Storage",

@@ -16,6 +16,8 @@ struct Scope {
 
   private(set) var containers: [Key: Change<ContainerRecord>] = [:]
   private(set) var networks: [String: Change<ResolvedNetwork>] = [:]
+  /// Rows of containers that had been waiting for their source, so that nothing of them was installed before.
+  private(set) var confirmed: Set<Int64> = []
   /// `nil`: not touched.
   private(set) var policyBefore: FilterPolicy?
   let journal = Journal()
@@ -35,6 +37,8 @@ struct Scope {
     networks[id] = Change(before: networks[id].map(\.before) ?? before, after: after)
   }
 
+  mutating func note(confirmed row: Int64) { confirmed.insert(row) }
+
   mutating func note(policyBefore policy: FilterPolicy) { policyBefore = policyBefore ?? policy }
 
   /// `later` happened after everything in here.
@@ -42,6 +46,7 @@ struct Scope {
     for (key, change) in later.containers { note(container: key, before: change.before, after: change.after) }
     for (id, change) in later.networks { note(network: id, before: change.before, after: change.after) }
     if let policy = later.policyBefore { note(policyBefore: policy) }
+    confirmed.formUnion(later.confirmed)
     journal.held += later.journal.held
   }
 }
