@@ -81,7 +81,7 @@ extension AgentProgram {
   func table() async throws -> String {
     // nft(8) adds the name of whoever has the owning socket.
     try await namespace.command("nft", "--stateless", "list", "table", "inet", "pmagent")
-      .replacing(/ # progname .*/, with: "")
+      .replacing(#/ # progname .*/#, with: "")
   }
 
   /// Runs a second agent, which should end at once; one that does not is ended.
