@@ -1,3 +1,4 @@
+import CrashPoints
 import Feed
 import Glibc
 import Logging
@@ -38,8 +39,12 @@ package struct AgentProcess {
     while signals.next() == SIGHUP { reload(agent, loop) }
     ServiceManager.notify("STOPPING=1")
     log.notice("stopping; the mappings stay in place")
-    try loop.submit { agent.value.stop() }.wait()
+    let failure = try loop.submit { [agent] in
+      agent.value.stop()
+      return agent.value.failure
+    }.wait()
     try group.syncShutdownGracefully()
+    if let failure { throw failure }
   }
 
   private func reload(_ agent: NIOLoopBound<Core>, _ loop: any EventLoop) {
@@ -72,6 +77,7 @@ private final class Core {
   let mapper: PortMapper
   private let loop: any EventLoop
   private let log: Logger
+  private(set) var failure: (any Error)?
   private var listener: ListeningSocket?
   private var server: FeedServer?
   private var retry: Scheduled<Void>?
@@ -147,7 +153,10 @@ private final class Core {
       guard case .request(let request) = incoming.decoded else { return nil }
       return PortMapper.Incoming(connection: incoming.connection, request: request)
     }
+    crashPoint("read")
     var replies = mapper.handle(requests).makeIterator()
+    if endIfFailed() { return }
+    crashPoint("replying")
     for incoming in round {
       switch incoming.decoded {
       case .failed(let id, let error): server?.reply(.failed(error), id: id, to: incoming.connection)
@@ -155,19 +164,43 @@ private final class Core {
         if let reply = replies.next() { server?.reply(reply, id: request.id, to: incoming.connection) }
       }
     }
+    crashPoint("replied")
     retryIfWaiting()
     // After the replies: the server flushes them when this returns.
-    if mapper.hasStaleFlows { loop.assumeIsolated().execute { [weak self] in self?.mapper.endStaleFlows() } }
+    if mapper.hasStaleFlows {
+      loop.assumeIsolated().execute { [weak self] in
+        self?.mapper.endStaleFlows()
+        self?.endIfFailed()
+      }
+    }
   }
 
-  /// Ports that another program took have no event to wait for, so they are tried every few seconds; an agent none of
-  /// whose ports wait never wakes up.
+  /// Ends the program, as SIGTERM does, without a reply to whoever waits for one.
+  @discardableResult private func endIfFailed() -> Bool {
+    guard let failure = mapper.failure else { return false }
+    if self.failure == nil {
+      self.failure = failure
+      log.critical(
+        """
+        what is on disk is not known any more, so the agent ends; the mappings stay in place, and its next start makes \
+        the kernel what is stored
+        """, metadata: ["error": "\(failure)"])
+      stop()
+      kill(getpid(), SIGTERM)
+    }
+    return true
+  }
+
+  /// Ports that another program took, and a table that could not be repaired, have no event to wait for, so they are tried
+  /// every few seconds; an agent that waits for neither never wakes up.
   private func retryIfWaiting() {
-    guard retry == nil, !mapper.held.waiting.isEmpty else { return }
+    guard retry == nil, !mapper.held.waiting.isEmpty || mapper.owesRepair else { return }
     retry = loop.assumeIsolated().scheduleTask(in: .seconds(2)) { [weak self] in
       guard let self else { return }
       retry = nil
       mapper.retryWaiting()
+      mapper.repairIfOwed()
+      if endIfFailed() { return }
       retryIfWaiting()
     }
   }

@@ -75,8 +75,8 @@ extension PortMapper {
       for record in try store.containers(on: network.id) { try replace(record, on: network, &scope) }
     }
     try intendForwarding(for: [resolved], &scope)
-    for warning in warnings { logWarning(warning, ["network": network.name]) }
-    log.info(before == nil ? "network created" : "network changed", metadata: ["network": "\(network.name)"])
+    for warning in warnings { scope.log(warning, about: ["network": "\(network.name)"]) }
+    scope.log(before == nil ? "network created" : "network changed", ["network": "\(network.name)"])
     return .changed(revision: try store.advanceRevision(), ports: nil, warnings: warnings)
   }
 
@@ -117,7 +117,7 @@ extension PortMapper {
     try store.removeNetwork(id: network.network.id)
     networks.set(nil, id: network.network.id)
     scope.note(network: network.network.id, before: network, after: nil)
-    log.info("network removed", metadata: ["network": "\(network.network.name)"])
+    scope.log("network removed", ["network": "\(network.network.name)"])
   }
 
   // MARK: Containers
@@ -141,9 +141,9 @@ extension PortMapper {
       }
     }
     let after = try place(container, replacing: before, in: snapshot, &scope)
-    log.info(
+    scope.log(
       before == nil ? "container started" : "container changed",
-      metadata: ["container": "\(container.name)", "mappings": "\(after.bindings.count)"])
+      ["container": "\(container.name)", "mappings": "\(after.bindings.count)"])
     return try changed(after)
   }
 
@@ -162,7 +162,7 @@ extension PortMapper {
     try store.recordStaleFlows(StaleFlows.of(from: record.bindings, to: [], endsTCP: endsTCP))
     release(record)
     scope.note(container: record.key, before: record, after: nil)
-    log.info("container stopped", metadata: ["container": "\(record.container.name)"])
+    scope.log("container stopped", ["container": "\(record.container.name)"])
   }
 
   /// Changes a running container as `body` says.
@@ -181,9 +181,7 @@ extension PortMapper {
     container = try attach(container)
     if container == before.container, scope.confirmed.isEmpty { return try unchanged(before) }
     let after = try place(container, replacing: before, &scope)
-    log.info(
-      "container changed",
-      metadata: ["container": "\(container.name)", "mappings": "\(after.bindings.count)"])
+    scope.log("container changed", ["container": "\(container.name)", "mappings": "\(after.bindings.count)"])
     return try changed(after)
   }
 
@@ -275,7 +273,7 @@ extension PortMapper {
       try store.recordStaleFlows(StaleFlows.of(from: before?.bindings ?? [], to: record.bindings))
       claim(record)
       scope.note(container: record.key, before: before, after: record)
-      for warning in record.warnings { logWarning(warning, ["container": container.name]) }
+      for warning in record.warnings { scope.log(warning, about: ["container": "\(container.name)"]) }
       return record
     } catch {
       if let before {
@@ -378,11 +376,15 @@ extension PortMapper {
       ports: record.map { PortListing(bindings: $0.bindings, expose: $0.container.expose) },
       warnings: record?.warnings ?? warnings)
   }
+}
 
-  func logWarning(_ warning: Warning, _ metadata: [String: String]) {
-    var all = metadata
-    all["code"] = warning.code.rawValue
-    log.warning("\(warning.message)", metadata: .init(uniqueKeysWithValues: all.map { ($0, "\($1)") }))
+extension Event {
+  /// Needs no more space in the database than there is, so that it succeeds on a full disk.
+  var removes: Bool {
+    switch self {
+    case .networkRemove, .containerStop, .containerDisconnect, .containerUnpublish, .snapshotEnd: true
+    default: false
+    }
   }
 }
 

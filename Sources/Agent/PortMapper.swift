@@ -14,6 +14,7 @@
 // It does not defend against a kernel that loses its table while running (see `reconcile`), nor against another writer
 // of the database (see `Store`).
 
+import CrashPoints
 import Feed
 import Logging
 import Netfilter
@@ -50,6 +51,12 @@ package final class PortMapper {
   package var tellWatchers: ([ConnectionID], [(Change, Mapping)]) -> Void = { _, _ in }
   /// Whether the database may have flows that are still to be ended.
   package private(set) var hasStaleFlows = true
+  /// The kernel's table may be another than what is stored, by an attempt of ours that failed half-way.
+  var owesRepair = false
+  /// What is on disk is not known any more: an I/O error, or a refused change that could not be put back. The agent must
+  /// end without another word; the next one replays the database.
+  package var failure: (any Error)? { store.failure ?? undoFailure }
+  private var undoFailure: (any Error)?
   /// The kernel's generation at which its table was last known to be what is stored; `nil` = not known to be.
   var verifiedGeneration: UInt32?
 
@@ -96,6 +103,8 @@ package final class PortMapper {
 
   private func commit(_ events: [Incoming]) -> [Reply] {
     if events.isEmpty { return [] }
+    if failure != nil { return events.map { _ in .failed(Self.ending) } }
+    repairIfOwed()
     var scope = Scope()
     let snapshotsBefore = snapshots
     let replies: [Reply]
@@ -103,12 +112,14 @@ package final class PortMapper {
     do {
       replies = try store.transaction {
         lastStaleFlow = try store.lastStaleFlow()
+        defer { crashPoint("recorded") }
         return try events.map { try record($0, &scope) }
       }
+      crashPoint("committed")
     } catch {
       restoreMemory(scope)
       snapshots = snapshotsBefore
-      return events.map { _ in .failed(refusal(of: error, "record the event in the database")) }
+      return retry(events, after: error)
     }
     do {
       try converge(scope)
@@ -122,7 +133,22 @@ package final class PortMapper {
     return finish(scope, replies)
   }
 
+  /// The database refused the round. On a full disk what removes is still possible.
+  private func retry(_ events: [Incoming], after error: any Error) -> [Reply] {
+    if failure == nil, (error as? StoreError)?.reason == .full {
+      if events.count > 1 { return events.flatMap { commit([$0]) } }
+      if case .event(let event, _)? = events.first?.request.body, event.removes, store.releaseReserve() {
+        defer { store.keepReserve() }
+        return commit(events)
+      }
+    }
+    return events.map { _ in .failed(refusal(of: error, "record the event in the database")) }
+  }
+
+  private static let ending = RequestError(.shuttingDown, "the agent is ending: connect again when it has restarted")
+
   private func finish(_ scope: Scope, _ replies: [Reply]) -> [Reply] {
+    for line in scope.lines { log.log(level: line.level, line.message, metadata: line.metadata) }
     settle(scope)
     return replies
   }
@@ -160,6 +186,16 @@ package final class PortMapper {
     }
   }
 
+  /// Makes the kernel agree again, where an earlier attempt has failed.
+  package func repairIfOwed() {
+    guard owesRepair else { return }
+    do {
+      try convergeEverything()
+    } catch {
+      log.debug("the kernel's table still cannot be repaired", metadata: ["error": "\(error)"])
+    }
+  }
+
   func reconcile() -> Reply {
     do {
       try convergeEverything()
@@ -186,7 +222,9 @@ package final class PortMapper {
     want += elements(of: scope.containers.values.compactMap(\.after) + neighbours, except: awaiting)
     let change = difference(from: have, to: want)
     if change.isEmpty { return }
+    crashPoint("sending")
     try kernel.apply(change, skeleton: .keep)
+    crashPoint("answered")
     verifiedGeneration = nil
   }
 
@@ -231,7 +269,9 @@ package final class PortMapper {
       if stale.isEmpty { return }
       let local = held.localAddresses
       let ended = try Conntrack.open().end(stale) { $0.isLoopback || local.contains($0) }
+      crashPoint("flows-ended")
       try store.forgetStaleFlows(through: last)
+      crashPoint("flows-forgotten")
       if ended > 0 { log.info("stale flows ended", metadata: ["flows": "\(ended)"]) }
     } catch {
       log.error("could not end stale flows", metadata: ["error": "\(error)"])
@@ -260,6 +300,7 @@ package final class PortMapper {
     restoreMemory(scope)
     do {
       try store.transaction {
+        defer { crashPoint("undone") }
         for record in scope.containers.values.compactMap(\.after) { try store.removeContainer(row: record.row) }
         for (id, change) in scope.networks where change.before == nil { try store.removeNetwork(id: id) }
         for before in scope.networks.values.compactMap(\.before) { try store.record(before.network) }
@@ -267,9 +308,7 @@ package final class PortMapper {
         try store.dropStaleFlows(after: lastStaleFlow)
       }
     } catch {
-      log.critical(
-        "the kernel refused an event and the database could not be put back; restart the agent to converge them",
-        metadata: ["error": "\(error)"])
+      undoFailure = error
     }
   }
 

@@ -1,3 +1,4 @@
+import CrashPoints
 import Feed
 import Logging
 import Netfilter
@@ -32,11 +33,13 @@ extension PortMapper {
     }
     _ = mapper.held.addressesChanged(to: try localAddresses())
     try mapper.load()
+    crashPoint("loaded")
     var scope = Scope()
     try mapper.intendForwarding(for: mapper.networks.all, &scope)
     // The filter first: forwarding and `route_localnet` are only turned on when it is in place.
     try mapper.convergeEverything()
     if kernel != nil {
+      crashPoint("filter-installed")
       mapper.enableIntendedForwarding()
       for network in mapper.networks.all { mapper.host.prepare(network) }
     }
@@ -129,8 +132,10 @@ extension PortMapper {
   /// Reads the whole table and repairs it. Equal means that nothing is written.
   func convergeEverything(after foreign: ForeignChange? = nil) throws {
     guard let kernel else { return }
+    owesRepair = true
     let want = try wantedElements()
     let installed = try kernel.read()
+    crashPoint("table-read")
     if let installed, installed.skeletonIsCurrent {
       let change = difference(from: installed.elements, to: want)
       if !change.isEmpty {
@@ -143,6 +148,8 @@ extension PortMapper {
         installed == nil ? "kernel table created" : "kernel table rebuilt: its chains, sets or rules were other ones",
         metadata: foreign.metadata.merging(["elements": "\(want.count)"]) { $1 })
     }
+    crashPoint("table-repaired")
+    owesRepair = false
     verifiedGeneration = try kernel.generation()
   }
 

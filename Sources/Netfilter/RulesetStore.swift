@@ -41,3 +41,16 @@ package protocol RulesetStore: AnyObject {
 }
 
 extension KernelRuleset: RulesetStore {}
+
+extension InstalledRuleset {
+  package init(_ elements: [Element], skeletonIsCurrent: Bool, generation: UInt32, ownerPortID: UInt32?) {
+    (self.elements, self.skeletonIsCurrent) = (elements, skeletonIsCurrent)
+    (self.generation, self.ownerPortID) = (generation, ownerPortID)
+  }
+}
+
+extension Refusal {
+  package init(_ operation: String, _ elements: [Element], _ errno: Int32) {
+    (self.operation, self.elements, self.errno) = (operation, elements, errno)
+  }
+}
