@@ -129,6 +129,7 @@ extension PortMapper {
       log.notice(
         installed == nil ? "kernel table created" : "kernel table rebuilt", metadata: ["elements": "\(want.count)"])
     }
+    host.loopback.converge(to: networks.all)
     verifiedGeneration = try kernel.generation()
   }
 
@@ -166,7 +167,7 @@ extension PortMapper {
     if generation == verifiedGeneration { return true }
     let want = try wantedElements()
     guard let installed = try kernel.read(), installed.skeletonIsCurrent,
-      difference(from: installed.elements, to: want).isEmpty
+      difference(from: installed.elements, to: want).isEmpty, try host.loopback.agrees(with: networks.all)
     else { return false }
     verifiedGeneration = installed.generation
     return true
