@@ -79,12 +79,18 @@ package final class LoopbackPath {
     for bridge in bridges { try routes.add(bridge) }
     if try read() == .expected(bridges, loopback) { return }
     try commit { batch in
-      batch.addLoopbackTable()
-      batch.deleteLoopbackTable()
-      if bridges.isEmpty { return }
-      batch.addLoopbackTable()
+      batch.replaceLoopbackTable()
       for bridge in bridges { batch.addLoopbackChain(bridge: bridge, loopback) }
     }
+  }
+
+  /// Leaves nothing of it, whatever there is.
+  package func remove() throws(KernelError) {
+    for bridge in try routes.bridges() { try routes.remove(bridge) }
+    let table = try socket.ask(
+      NFT_MSG_GETTABLE, family: NFPROTO_NETDEV, "read \(LoopbackState.table)",
+      { $0.string(NFTA_TABLE_NAME, Skeleton.table) }, { _ in })
+    if table != .absent { try commit { $0.deleteLoopbackTable() } }
   }
 
   // MARK: nf_tables
@@ -124,17 +130,17 @@ package final class LoopbackPath {
     while true {
       var state = LoopbackState()
       let operation = "read \(LoopbackState.table)"
-      let answer = try socket.ask(
-        NFT_MSG_GETTABLE, family: NFPROTO_NETDEV, operation, { $0.string(NFTA_TABLE_NAME, Skeleton.table) },
-        { state.comment = $0.attributes[NFTA_TABLE_USERDATA].map(userdataComment) ?? "" })
-      if answer == .absent { return LoopbackState() }
       let chains = try socket.ask(
         NFT_MSG_GETCHAIN, dump: true, family: NFPROTO_NETDEV, operation,
         { $0.string(NFTA_CHAIN_TABLE, Skeleton.table) }, { state.add(chain: $0) })
       let rules = try socket.ask(
         NFT_MSG_GETRULE, dump: true, family: NFPROTO_NETDEV, operation,
         { $0.string(NFTA_RULE_TABLE, Skeleton.table) }, { state.add(rule: $0) })
-      if chains == .complete, rules == .complete { return state }
+      if chains == .interrupted || rules == .interrupted { continue }
+      _ = try socket.ask(
+        NFT_MSG_GETTABLE, family: NFPROTO_NETDEV, operation, { $0.string(NFTA_TABLE_NAME, Skeleton.table) },
+        { state.add(table: $0) })
+      return state
     }
   }
 }

@@ -32,8 +32,10 @@ struct LoopbackRoutes: ~Copyable {
   }
 
   /// Nothing happens when it is there, or the interface is not, or is down.
+  ///
+  /// NLM_F_APPEND, for NLM_F_EXCL would see the same route in that of another bridge.
   mutating func add(_ interface: String) throws(KernelError) {
-    try change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, interface, ignoring: [EEXIST, ENODEV, ENETDOWN])
+    try change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, interface, ignoring: [EEXIST, ENODEV, ENETDOWN])
   }
 
   /// Nothing happens when it is not there.

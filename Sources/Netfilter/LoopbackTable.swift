@@ -3,7 +3,8 @@ import PortMaps
 
 /// `table netdev pmagent`, as it has to be or as the kernel lists it.
 struct LoopbackState: Equatable {
-  var comment = ""
+  /// "" when there are no chains: then it does not matter whether there is a table.
+  private var comment = ""
   /// Name, device, hook, priority, policy.
   private var chains: Set<String> = []
   /// By chain, in order.
@@ -15,11 +16,9 @@ struct LoopbackState: Equatable {
   /// A bridge's name may be a word of nft(8)'s language, this is none.
   static func chain(_ bridge: String) -> String { "ingress_\(bridge)" }
 
-  /// Empty without bridges: then there is no table.
   static func expected(_ bridges: [String], _ loopback: UInt32) -> LoopbackState {
     var state = LoopbackState()
-    if bridges.isEmpty { return state }
-    state.comment = SkeletonState.comment
+    state.comment = bridges.isEmpty ? "" : SkeletonState.comment
     for bridge in bridges {
       state.chains.insert(description(chain(bridge), [bridge], UInt32(NF_NETDEV_INGRESS.rawValue), priority, NF_ACCEPT))
       state.rules[chain(bridge)] = [RuleHandle(loopback: loopback, in: chain(bridge)).description]
@@ -48,9 +47,15 @@ struct LoopbackState: Equatable {
     chains.insert(
       Self.description(
         message.attributes[NFTA_CHAIN_NAME]?.string ?? "?", Self.devices(of: message),
-        UInt32(hook?[NFTA_HOOK_HOOKNUM]?.big ?? .max),
+        UInt32(truncatingIfNeeded: hook?[NFTA_HOOK_HOOKNUM]?.big ?? .max),
         Int32(truncatingIfNeeded: hook?[NFTA_HOOK_PRIORITY]?.big ?? 0),
-        Int32(message.attributes[NFTA_CHAIN_POLICY]?.big ?? 0)))
+        Int32(truncatingIfNeeded: message.attributes[NFTA_CHAIN_POLICY]?.big ?? 0)))
+  }
+
+  /// Takes in the table, after what it contains.
+  mutating func add(table message: Message) {
+    if chains.isEmpty { return }
+    comment = message.attributes[NFTA_TABLE_USERDATA].map(userdataComment) ?? ""
   }
 
   mutating func add(rule message: Message) {
@@ -79,6 +84,13 @@ extension Batch {
 
   mutating func deleteLoopbackTable() {
     loopback("delete table", Skeleton.table, NFT_MSG_DELTABLE, 0) { $0.string(NFTA_TABLE_NAME, Skeleton.table) }
+  }
+
+  /// Whatever there is.
+  mutating func replaceLoopbackTable() {
+    addLoopbackTable()
+    deleteLoopbackTable()
+    addLoopbackTable()
   }
 
   /// `bridge` `nil`: a chain at no hook.
