@@ -267,6 +267,7 @@ extension PortMapper {
     do {
       var resolution = try resolve(container, replacing: before, in: snapshot, &scope)
       resolution.warnings += warningsAboutUnheldRanges(of: container, resolution.bindings)
+      resolution.warnings += host.loopback.warnings(about: resolution.bindings)
       var record = ContainerRecord(
         row: before?.row ?? 0, container: container, bindings: resolution.bindings, warnings: resolution.warnings)
       record.row = try store.record(record)

@@ -65,7 +65,7 @@ package final class PortMapper {
   ) {
     (self.store, self.kernel, self.configuration, self.log) = (store, kernel, configuration, log)
     self.lock = lock
-    host = Host(store: store, log: log)
+    host = Host(store: store, log: log, loopback: kernel == nil ? .none(log) : .open(log))
   }
 
   // MARK: Rounds

@@ -56,6 +56,12 @@ extension PortMapper {
         .init(code: "maintenance", message: "the table is left to an administrator; pmagent maintenance is running"))
     }
     degraded += try awaitingReasons()
+    if let reason = host.loopback.unsupported, networks.all.contains(where: { $0.loopbackBridge != nil }) {
+      degraded.append(
+        .init(
+          code: Warning.Code.ipv6LoopbackUnsupported.rawValue,
+          message: "ports published on ::1 reach nothing: \(reason)"))
+    }
     for reason in held.waiting.values.sorted(by: { $0.message < $1.message }) {
       degraded.append(.init(code: reason.code, message: reason.message))
     }

@@ -150,6 +150,7 @@ extension PortMapper {
     }
     crashPoint("table-repaired")
     owesRepair = false
+    host.loopback.converge(to: networks.all)
     verifiedGeneration = try kernel.generation()
   }
 
@@ -187,7 +188,7 @@ extension PortMapper {
     if generation == verifiedGeneration { return true }
     let want = try wantedElements()
     guard let installed = try kernel.read(), installed.skeletonIsCurrent,
-      difference(from: installed.elements, to: want).isEmpty
+      difference(from: installed.elements, to: want).isEmpty, try host.loopback.agrees(with: networks.all)
     else { return false }
     verifiedGeneration = installed.generation
     return true

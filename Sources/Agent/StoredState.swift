@@ -49,7 +49,8 @@ package enum Teardown {
     // Held until the end: no agent may start in between.
     let lock = try NamespaceLock.take()
     try KernelRuleset.open().deleteTable()
-    var lines = ["removed table \(Skeleton.family) \(Skeleton.table)"]
+    try LoopbackPath.open().remove()
+    var lines = [Skeleton.family, "netdev"].map { "removed table \($0) \(Skeleton.table)" }
     for (name, previous) in try store.sysctls() {
       let sysctl = Sysctl(path: name)
       if sysctl.value == nil {

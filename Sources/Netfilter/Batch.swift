@@ -61,7 +61,7 @@ struct Batch {
   }
 
   /// One message; `write` appends it under the sequence number it is given.
-  private mutating func message(_ operation: Operation, _ write: (inout MessageWriter, UInt32) -> Void) {
+  mutating func message(_ operation: Operation, _ write: (inout MessageWriter, UInt32) -> Void) {
     let sequence = next
     messages.append((writer.bytes.count, operation))
     write(&writer, sequence)

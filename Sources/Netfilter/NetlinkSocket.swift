@@ -40,9 +40,9 @@ struct NetlinkSocket: ~Copyable {
 
   deinit { mnl_socket_close(socket) }
 
-  /// In the network namespace of the calling thread.
-  static func open() throws(KernelError) -> NetlinkSocket {
-    guard let socket = mnl_socket_open2(NETLINK_NETFILTER, Int32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)) else {
+  /// In the network namespace of the calling thread. `bus`: a netlink family, netlink(7).
+  static func open(_ bus: Int32 = NETLINK_NETFILTER) throws(KernelError) -> NetlinkSocket {
+    guard let socket = mnl_socket_open2(bus, Int32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)) else {
       throw .system(operation: "open a netlink socket", errno: errno)
     }
     guard mnl_socket_bind(socket, 0, 0) == 0 else {
@@ -99,7 +99,7 @@ struct NetlinkSocket: ~Copyable {
     try option(SOL_NETLINK, NETLINK_CAP_ACK, 1, "NETLINK_CAP_ACK")
   }
 
-  private func option(_ level: Int32, _ name: Int32, _ value: Int32, _ text: String) throws(KernelError) {
+  func option(_ level: Int32, _ name: Int32, _ value: Int32, _ text: String) throws(KernelError) {
     var value = value
     guard setsockopt(mnl_socket_get_fd(socket), level, name, &value, socklen_t(MemoryLayout<Int32>.size)) == 0 else {
       if errno == EPERM { throw .notPermitted("\(text): the capability CAP_NET_ADMIN is missing") }

@@ -90,15 +90,15 @@ extension NetlinkSocket {
 
   enum Answer { case complete, interrupted, absent }
 
-  private mutating func ask(
-    _ type: nf_tables_msg_types, dump: Bool = false, _ operation: String,
+  mutating func ask(
+    _ type: nf_tables_msg_types, dump: Bool = false, family: Int = NFPROTO_INET, _ operation: String,
     _ attributes: (inout MessageWriter) -> Void = { _ in }, _ receive: (Message) -> Void
   ) throws(KernelError) -> Answer {
     let sequence = nextSequence
     var writer = MessageWriter()
     writer.message(
       nfTablesType(type), flags: dump ? NLM_F_REQUEST | NLM_F_DUMP : NLM_F_REQUEST, sequence: sequence,
-      family: UInt8(NFPROTO_INET), attributes)
+      family: UInt8(family), attributes)
     let answers: Answers
     do {
       answers = try exchange(writer.bytes, sequences: sequence...sequence, receive: receive)
