@@ -18,6 +18,7 @@ import Feed
 import Logging
 import Netfilter
 import PortMaps
+import Runtimes
 import Storage
 
 package final class PortMapper {
@@ -41,6 +42,10 @@ package final class PortMapper {
   var policy = FilterPolicy()
   /// By source.
   var snapshots: [String: Snapshot] = [:]
+  /// When each source has completed its last snapshot, in nanoseconds since 1970; since the agent's start.
+  var lastSnapshots: [String: Int64] = [:]
+  /// Those that are followed.
+  package var runtimes: [RuntimeHealth] = []
   var watchers: Set<ConnectionID> = []
   /// Called with each change of a mapping, for every connection that watches.
   package var tellWatchers: ([ConnectionID], [(Change, Mapping)]) -> Void = { _, _ in }
