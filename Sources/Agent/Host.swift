@@ -29,10 +29,13 @@ struct Host {
 
   // MARK: Sysctls
 
-  func forgetEarlierBoot() throws(StoreError) {
-    guard try store.setting("boot_id") != Version.bootID else { return }
+  /// Returns whether this is the first start since the host booted.
+  func forgetEarlierBoot() throws(StoreError) -> Bool {
+    let earlier = try store.setting("boot_id")
+    if earlier == Version.bootID { return false }
     for (name, _) in try store.sysctls() { try store.forgetSysctl(name: name) }
     try store.setSetting("boot_id", Version.bootID)
+    return earlier != nil
   }
 
   /// Records the intent to turn on forwarding for the families of `networks` where it is off.

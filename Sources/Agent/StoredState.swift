@@ -21,7 +21,7 @@ package struct StoredState {
 
   /// Their state is `live`: nobody who could tell otherwise is running.
   package func mappings(_ filter: MappingFilter) throws -> [Mapping] {
-    try store.mappings(filter, networks) { _ in .live }
+    try store.mappings(filter, networks) { _, _ in .live }
   }
 
   package func networkDescriptions() throws -> [NetworkDescription] { try store.describe(networks) }

@@ -55,6 +55,40 @@ struct NetlinkSocket: ~Copyable {
     return netlink
   }
 
+  /// Takes over a socket of an earlier process, with its port id and what it owns. Throws when it is not one of
+  /// NETLINK_NETFILTER in the network namespace of the calling thread, and closes it.
+  static func adopt(_ descriptor: Int32) throws(KernelError) -> NetlinkSocket {
+    func failure(_ number: Int32) -> KernelError {
+      close(descriptor)
+      return .system(operation: "adopt descriptor \(descriptor) as a netlink socket", errno: number)
+    }
+    let fresh = try open()
+    let (protocolNumber, cookie) = (
+      socketOption(descriptor, SO_PROTOCOL, Int32.self), socketOption(descriptor, SO_NETNS_COOKIE, UInt64.self)
+    )
+    guard protocolNumber == NETLINK_NETFILTER, cookie != nil,
+      cookie == socketOption(fresh.descriptor, SO_NETNS_COOKIE, UInt64.self)
+    else { throw failure(EINVAL) }
+    let flags = fcntl(descriptor, F_GETFL)
+    guard flags >= 0, fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) == 0, fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0,
+      let socket = mnl_socket_fdopen(descriptor)
+    else { throw failure(errno) }
+    var netlink = NetlinkSocket(socket)
+    try netlink.configure()
+    netlink.discardAnswers()
+    return netlink
+  }
+
+  var descriptor: Int32 { mnl_socket_get_fd(socket) }
+
+  /// What the earlier process did not live to read.
+  private mutating func discardAnswers() {
+    var count: Int
+    repeat {
+      count = recv(descriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+    } while count >= 0 || errno != EAGAIN
+  }
+
   private func configure() throws(KernelError) {
     // A batch is one send and must fit the send buffer. This is a limit, not an allocation: 1,000,000 elements need 60 MB.
     try option(SOL_SOCKET, SO_SNDBUFFORCE, 128 << 20, "SO_SNDBUFFORCE")
@@ -138,4 +172,13 @@ extension NetlinkSocket.Answers {
     default: receive(message)
     }
   }
+}
+
+/// Of a kind that is a number; `nil` when the socket has no such option.
+private func socketOption<Number: FixedWidthInteger>(_ socket: Int32, _ name: Int32, _: Number.Type) -> Number? {
+  var (value, length) = (Number.zero, socklen_t(MemoryLayout<Number>.size))
+  guard getsockopt(socket, SOL_SOCKET, name, &value, &length) == 0, length == MemoryLayout<Number>.size else {
+    return nil
+  }
+  return value
 }
