@@ -70,7 +70,9 @@ package final class PortMapper {
   ) {
     (self.store, self.kernel, self.configuration, self.log) = (store, kernel, configuration, log)
     self.lock = lock
-    host = Host(store: store, log: log, loopback: kernel == nil ? .none(log) : .open(log))
+    // A model of the kernel has no packets.
+    let loopback = (kernel as? KernelRuleset).map { HostLoopback.open($0, log) } ?? .none(log)
+    host = Host(store: store, log: log, loopback: loopback)
   }
 
   // MARK: Rounds
