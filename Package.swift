@@ -34,7 +34,8 @@ let package = Package(
       name: "CrashPoints",
       swiftSettings: settings + [.define("CRASH_POINTS", .when(configuration: .debug))]),
     .target(
-      name: "Migrations", path: "Migrations", resources: [.embedInCode("m0001_initial.sql")],
+      name: "Migrations", path: "Migrations",
+      resources: [.embedInCode("m0001_initial.sql"), .embedInCode("m0002_awaiting.sql")],
       swiftSettings: settings),
     .target(
       name: "Storage",
@@ -49,10 +50,21 @@ let package = Package(
         .product(name: "NIOPosix", package: "swift-nio"),
       ], swiftSettings: settings),
 
+    // Follows container runtimes and is a client of the feed, as any adapter outside would be.
+    .target(
+      name: "Runtimes",
+      dependencies: [
+        "PortMaps", "Feed",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ], swiftSettings: settings),
+
     .target(
       name: "Agent",
       dependencies: [
-        "PortMaps", "Netfilter", "Storage", "Feed", "CLinux", "CrashPoints",
+        "PortMaps", "Netfilter", "Storage", "Feed", "Runtimes", "CLinux", "CrashPoints",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
@@ -61,7 +73,7 @@ let package = Package(
     .executableTarget(
       name: "pmagent",
       dependencies: [
-        "Agent", "Feed", "Netfilter", "PortMaps", "Storage",
+        "Agent", "Feed", "Netfilter", "PortMaps", "Runtimes", "Storage",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: settings),
@@ -83,6 +95,14 @@ let package = Package(
       name: "FeedTests",
       dependencies: [
         "Feed", "PortMaps",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ], swiftSettings: settings),
+    .testTarget(
+      name: "RuntimesTests",
+      dependencies: [
+        "Runtimes", "Feed", "PortMaps", "TestSupport",
+        .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
       ], swiftSettings: settings),

@@ -4,12 +4,15 @@ import Glibc
 import Logging
 import NIOCore
 import NIOPosix
+import Netfilter
 import PortMaps
+import Runtimes
 import Storage
 
 /// `pmagent run`: wires the core to its socket and to the process it lives in.
 ///
-/// One event loop owns everything; the main thread only waits for signals.
+/// One event loop owns everything; the main thread only waits for signals. Runtimes are followed on a loop of their own,
+/// as clients of the socket.
 package struct AgentProcess {
   /// A configuration file to read again on SIGHUP, and what the command line says instead of it.
   package typealias Load = @Sendable () throws -> Configuration
@@ -21,20 +24,25 @@ package struct AgentProcess {
 
   /// Runs until SIGTERM or SIGINT; mappings stay in place. Fails when it cannot start, having changed nothing.
   package func run() throws {
-    // Before there are threads: they inherit the mask, and sigwait(3) is the only receiver.
+    // Before there are threads: they inherit the mask, and sigwait(3) is the only receiver; the environment is theirs too.
     let signals = Signals.block(SIGTERM, SIGINT, SIGHUP)
+    let inherited = Inherited(ServiceManager.takeDescriptors())
     let configuration = try load()
     raiseDescriptorLimit(log)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let loop = group.next()
-    let agent = try loop.submit { NIOLoopBound(try Core(configuration, loop: loop, log: log), eventLoop: loop) }.wait()
+    let agent = try loop.submit {
+      NIOLoopBound(try Core(configuration, inherited, loop: loop, log: log), eventLoop: loop)
+    }.wait()
     try loop.flatSubmit { agent.value.serve() }.wait()
     log.notice(
       "ready", metadata: ["socket": "\(configuration.socket)", "database": "\(configuration.database)"])
     ServiceManager.notify("READY=1")
+    let followers = Followers.start(configuration, agent, loop, log)
     while signals.next() == SIGHUP { reload(agent, loop) }
     ServiceManager.notify("STOPPING=1")
     log.notice("stopping; the mappings stay in place")
+    try followers?.stop()
     let failure = try loop.submit { [agent] in
       agent.value.stop()
       return agent.value.failure
@@ -54,6 +62,51 @@ package struct AgentProcess {
   }
 }
 
+/// What the service manager has handed over.
+private struct Inherited {
+  /// The socket of a socket unit.
+  var feed: CInt?
+  /// The netlink socket that an earlier process of this service had given it to keep.
+  var table: CInt?
+
+  init(_ descriptors: [(name: String, descriptor: CInt)]) {
+    for (name, descriptor) in descriptors {
+      if name == PortMapper.tableSocketName { table = descriptor } else { feed = descriptor }
+    }
+  }
+}
+
+/// The runtimes that are followed, and their thread.
+private struct Followers {
+  private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+  private let followers: NIOLoopBoundBox<[RuntimeFollower]>
+
+  /// `nil` when there is nothing to follow, which needs no thread.
+  static func start(
+    _ configuration: Configuration, _ agent: NIOLoopBound<Core>, _ loop: any EventLoop, _ log: Logger
+  ) -> Followers? {
+    if configuration.runtimes.isEmpty { return nil }
+    let health = configuration.runtimes.map { RuntimeHealth(of: $0) }
+    loop.execute { agent.value.mapper.runtimes = health }
+    return Followers(health, agentSocket: configuration.socket, log)
+  }
+
+  private init(_ health: [RuntimeHealth], agentSocket: String, _ log: Logger) {
+    let own = group.next()
+    let followers = NIOLoopBoundBox.makeBoxSendingValue([RuntimeFollower](), eventLoop: own)
+    self.followers = followers
+    own.execute {
+      followers.value = health.map { RuntimeFollower($0, agentSocket: agentSocket, on: own, log: log) }
+      for follower in followers.value { follower.start() }
+    }
+  }
+
+  func stop() throws {
+    try group.next().submit { for follower in followers.value { follower.stop() } }.wait()
+    try group.syncShutdownGracefully()
+  }
+}
+
 /// What lives on the event loop.
 private final class Core {
   let mapper: PortMapper
@@ -63,15 +116,18 @@ private final class Core {
   private var listener: ListeningSocket?
   private var server: FeedServer?
   private var retry: Scheduled<Void>?
-  private var hostEvents: EventLoopFuture<any Channel>?
+  private var netlink: [NetlinkListener] = []
 
-  init(_ configuration: Configuration, loop: any EventLoop, log: Logger) throws {
+  init(_ configuration: Configuration, _ inherited: Inherited, loop: any EventLoop, log: Logger) throws {
     (self.loop, self.log) = (loop, log)
     // Both before the kernel is touched: its table may be that of an agent which runs.
     let store = try Store.open(at: configuration.database, access: .readWrite)
-    let listener = try ListeningSocket.listen(at: configuration.socket)
+    let listener =
+      if let feed = inherited.feed { try ListeningSocket.adopt(feed) } else {
+        try ListeningSocket.listen(at: configuration.socket)
+      }
     do {
-      mapper = try PortMapper.start(configuration, store, log: log)
+      mapper = try PortMapper.start(configuration, store, tableSocket: inherited.table, log: log)
     } catch {
       listener.close()
       throw error
@@ -93,18 +149,38 @@ private final class Core {
     }
     self.server = server
     retryIfWaiting()
+    mapper.keepTableSocket()
     mapper.endStaleFlows()
-    do {
-      let watching = try HostEvents.watch(on: loop) { [unowned self] event in
+    netlink = [
+      HostEvents.listener(on: loop) { [unowned self] event in
         mapper.hostChanged(event)
         retryIfWaiting()
       }
-      hostEvents = watching
+    ]
+    if let kernel = mapper.kernel, kernel.ownership == .plain { netlink.append(tableListener(kernel)) }
+    do {
+      let started = try netlink.map { try $0.start() }
       guard let listener = listener.take() else { preconditionFailure("served twice") }
-      return server.serve(listener).and(watching).map { _ in }
+      return EventLoopFuture.andAllSucceed(started, on: loop)
+        .and(server.serve(listener)).assumeIsolated().map { [unowned self] _ in mapper.tableMayHaveChanged() }
+        .nonisolated()
     } catch {
       return loop.makeFailedFuture(error)
     }
+  }
+
+  /// Tells the core when another program changes a table that anyone may change.
+  private func tableListener(_ kernel: any RulesetStore) -> NetlinkListener {
+    var notices = RulesetNotices()
+    return NetlinkListener(
+      on: loop, openSocket: RulesetNotices.openSocket,
+      onMessages: { [unowned self] buffer in
+        notices.add(Array(buffer.readableBytesView)[...], own: kernel.portID) { mapper.tableChanged(by: $0) }
+      },
+      onLoss: { [unowned self] in
+        notices = RulesetNotices()
+        mapper.tableMayHaveChanged()
+      })
   }
 
   private func handle(_ round: [FeedServer.Incoming]) {
@@ -166,7 +242,7 @@ private final class Core {
 
   func stop() {
     retry?.cancel()
-    hostEvents?.whenSuccess { $0.close(promise: nil) }
+    for listener in netlink { listener.close() }
     server?.close()
     server = nil
   }

@@ -34,7 +34,7 @@ extension PortMapper {
       return try unchanged()
     case .snapshotEnd:
       return try endSnapshot(snapshot, &scope)
-    case .reconcile: preconditionFailure("never part of a round")
+    case .reconcile, .maintenanceBegin, .maintenanceEnd: preconditionFailure("never part of a round")
     }
   }
 
@@ -132,7 +132,13 @@ extension PortMapper {
     if let before {
       // A start that was overtaken by a later one of the same container must not undo it.
       let isStale = container.generation.map { $0 < before.container.generation ?? 0 } ?? false
-      if isStale || before.container == container { return try unchanged(before) }
+      if isStale { return try unchanged(before) }
+      let isConfirmed = try confirm(before, &scope)
+      if before.container == container {
+        guard isConfirmed else { return try unchanged(before) }
+        scope.note(container: before.key, before: before, after: before)
+        return try changed(before)
+      }
     }
     let after = try place(container, replacing: before, in: snapshot, &scope)
     scope.log(
@@ -151,6 +157,7 @@ extension PortMapper {
   }
 
   func drop(_ record: ContainerRecord, endsTCP: Bool = false, _ scope: inout Scope) throws {
+    try confirm(record, &scope)
     try store.removeContainer(row: record.row)
     try store.recordStaleFlows(StaleFlows.of(from: record.bindings, to: [], endsTCP: endsTCP))
     release(record)
@@ -168,10 +175,11 @@ extension PortMapper {
         "no container \"\(key.id)\" of source \"\(key.source)\" is running: announce it with "
           + "container.start first", field: "container")
     }
+    try confirm(before, &scope)
     var container = before.container
     try body(&container)
     container = try attach(container)
-    if container == before.container { return try unchanged(before) }
+    if container == before.container, scope.confirmed.isEmpty { return try unchanged(before) }
     let after = try place(container, replacing: before, &scope)
     scope.log("container changed", ["container": "\(container.name)", "mappings": "\(after.bindings.count)"])
     return try changed(after)
@@ -259,6 +267,7 @@ extension PortMapper {
     do {
       var resolution = try resolve(container, replacing: before, in: snapshot, &scope)
       resolution.warnings += warningsAboutUnheldRanges(of: container, resolution.bindings)
+      resolution.warnings += host.loopback.warnings(about: resolution.bindings)
       var record = ContainerRecord(
         row: before?.row ?? 0, container: container, bindings: resolution.bindings, warnings: resolution.warnings)
       record.row = try store.record(record)

@@ -19,6 +19,7 @@ import Feed
 import Logging
 import Netfilter
 import PortMaps
+import Runtimes
 import Storage
 
 package final class PortMapper {
@@ -42,7 +43,15 @@ package final class PortMapper {
   var policy = FilterPolicy()
   /// By source.
   var snapshots: [String: Snapshot] = [:]
+  /// Rows of the containers that are not installed before their source announces them.
+  var awaiting: Set<Int64> = []
+  /// When each source has completed its last snapshot, in nanoseconds since 1970; since the agent's start.
+  var lastSnapshots: [String: Int64] = [:]
+  /// Those that are followed.
+  package var runtimes: [RuntimeHealth] = []
   var watchers: Set<ConnectionID> = []
+  /// Connections for which the table is left to an administrator.
+  var administrators: Set<ConnectionID> = []
   /// Called with each change of a mapping, for every connection that watches.
   package var tellWatchers: ([ConnectionID], [(Change, Mapping)]) -> Void = { _, _ in }
   /// Whether the database may have flows that are still to be ended.
@@ -61,7 +70,9 @@ package final class PortMapper {
   ) {
     (self.store, self.kernel, self.configuration, self.log) = (store, kernel, configuration, log)
     self.lock = lock
-    host = Host(store: store, log: log)
+    // A model of the kernel has no packets.
+    let loopback = (kernel as? KernelRuleset).map { HostLoopback.open($0, log) } ?? .none(log)
+    host = Host(store: store, log: log, loopback: loopback)
   }
 
   // MARK: Rounds
@@ -76,6 +87,12 @@ package final class PortMapper {
       case .event(.reconcile, _):
         replies += commit(events) + [reconcile()]
         events.removeAll()
+      case .event(.maintenanceBegin, _):
+        replies += commit(events) + [beginMaintenance(incoming.connection)]
+        events.removeAll()
+      case .event(.maintenanceEnd, _):
+        replies += commit(events) + [endMaintenance(incoming.connection)]
+        events.removeAll()
       case .event: events.append(incoming)
       case .query(let query):
         replies += commit(events) + [answer(query, of: incoming.connection)]
@@ -88,6 +105,7 @@ package final class PortMapper {
   package func connectionClosed(_ connection: ConnectionID) {
     watchers.remove(connection)
     snapshots = snapshots.filter { $0.value.connection != connection }
+    if administrators.contains(connection) { _ = endMaintenance(connection) }
   }
 
   private func commit(_ events: [Incoming]) -> [Reply] {
@@ -185,7 +203,7 @@ package final class PortMapper {
     }
   }
 
-  private func reconcile() -> Reply {
+  func reconcile() -> Reply {
     do {
       try convergeEverything()
       return try unchanged()
@@ -206,8 +224,9 @@ package final class PortMapper {
       want += change.after?.elements(policy) ?? []
     }
     let neighbours = try neighbours(of: scope)
-    have += (scope.containers.values.compactMap(\.before) + neighbours).elements
-    want += (scope.containers.values.compactMap(\.after) + neighbours).elements
+    have += elements(
+      of: scope.containers.values.compactMap(\.before) + neighbours, except: awaiting.union(scope.confirmed))
+    want += elements(of: scope.containers.values.compactMap(\.after) + neighbours, except: awaiting)
     let change = difference(from: have, to: want)
     if change.isEmpty { return }
     crashPoint("round-sending")
@@ -280,6 +299,7 @@ package final class PortMapper {
     for id in scope.networks.keys { networks.set(nil, id: id) }
     for (id, change) in scope.networks { networks.set(change.before, id: id) }
     policy = scope.policyBefore ?? policy
+    awaiting.formUnion(scope.confirmed)
   }
 
   /// The kernel refused what the database has recorded already: put it back, memory too.
@@ -304,6 +324,10 @@ package final class PortMapper {
     var new = record
     new.row = 0
     new.row = try store.record(new)
+    if awaiting.remove(record.row) != nil {
+      awaiting.insert(new.row)
+      try store.holdBack(row: new.row)
+    }
     release(record)
     claim(new)
   }
@@ -318,7 +342,7 @@ package final class PortMapper {
   }
 
   /// What a client is told when a round failed for no fault of its request; logged here, once.
-  private func refusal(of error: any Error, _ doing: String) -> RequestError {
+  func refusal(of error: any Error, _ doing: String) -> RequestError {
     log.error("could not \(doing)", metadata: ["error": "\(error)"])
     return switch error {
     case let error as RequestError: error

@@ -17,6 +17,8 @@ struct Scope {
 
   private(set) var containers: [Key: Change<ContainerRecord>] = [:]
   private(set) var networks: [String: Change<ResolvedNetwork>] = [:]
+  /// Rows of containers that had been waiting for their source, so that nothing of them was installed before.
+  private(set) var confirmed: Set<Int64> = []
   /// `nil`: not touched.
   private(set) var policyBefore: FilterPolicy?
   /// What is to be logged once the round has happened.
@@ -38,6 +40,8 @@ struct Scope {
     networks[id] = Change(before: networks[id].map(\.before) ?? before, after: after)
   }
 
+  mutating func note(confirmed row: Int64) { confirmed.insert(row) }
+
   mutating func note(policyBefore policy: FilterPolicy) { policyBefore = policyBefore ?? policy }
 
   mutating func log(_ message: Logger.Message, _ metadata: Logger.Metadata, level: Logger.Level = .info) {
@@ -53,6 +57,7 @@ struct Scope {
     for (key, change) in later.containers { note(container: key, before: change.before, after: change.after) }
     for (id, change) in later.networks { note(network: id, before: change.before, after: change.after) }
     if let policy = later.policyBefore { note(policyBefore: policy) }
+    confirmed.formUnion(later.confirmed)
     journal.held += later.journal.held
     lines += later.lines
   }
