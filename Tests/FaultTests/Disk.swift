@@ -13,13 +13,17 @@ final class Disk {
     try mount("size=8m,mode=0700", 0)
   }
 
-  deinit { umount2(directory.path, 2 /* MNT_DETACH */) }
+  deinit { umount2(directory.path, Self.detach) }
+
+  // <sys/mount.h>, which Swift's Glibc lacks: MNT_DETACH, MS_REMOUNT, MS_RDONLY.
+  private static let detach: CInt = 2
+  private static let (remount, readOnly): (UInt, UInt) = (32, 1)
 
   private func mount(_ options: String, _ flags: UInt) throws {
     guard Glibc.mount("tmpfs", path, "tmpfs", flags, options) == 0 else { throw SystemError("mount \(path)") }
   }
 
-  func remount(_ mode: String) throws { try mount("size=8m", 32 /* MS_REMOUNT */ | (mode == "ro" ? 1 : 0)) }
+  func remount(_ mode: String) throws { try mount("size=8m", Self.remount | (mode == "ro" ? Self.readOnly : 0)) }
 
   /// To the last byte.
   func fill() throws {

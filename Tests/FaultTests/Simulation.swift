@@ -112,7 +112,7 @@ final class Simulation {
   private func faults() -> () -> Void {
     var random = generator.random
     defer { generator.random = random }
-    let errors = [EEXIST, ENOENT, ENFILE, EPERM, ENOMEM, 85 /* ERESTART */, EINVAL]
+    let errors = [EEXIST, ENOENT, ENFILE, EPERM, ENOMEM, ERESTART, EINVAL]
     let faults = (0..<Int.random(in: 0...4, using: &random)).map { _ -> FakeKernel.Fault? in
       switch Int.random(in: 0..<7, using: &random) {
       case 0, 1: .refused(random.pick(errors))
