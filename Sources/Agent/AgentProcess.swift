@@ -229,13 +229,12 @@ private final class Core {
   /// Ports that another program took, and a table that could not be repaired, have no event to wait for, so they are tried
   /// every few seconds; an agent that waits for neither never wakes up.
   private func retryIfWaiting() {
-    guard retry == nil, !mapper.held.waiting.isEmpty || mapper.owesRepair else { return }
+    guard !endIfFailed(), retry == nil, !mapper.held.waiting.isEmpty || mapper.owesRepair else { return }
     retry = loop.assumeIsolated().scheduleTask(in: .seconds(2)) { [weak self] in
       guard let self else { return }
       retry = nil
       mapper.retryWaiting()
       mapper.repairIfOwed()
-      if endIfFailed() { return }
       retryIfWaiting()
     }
   }
