@@ -139,7 +139,7 @@ package final class Topology {
       lines.append("link set \(network.bridge) up")
       if network.hasGateway { lines += network.gateways.map { "address add \($0) dev \(network.bridge)" } }
     }
-    lines += links.flatMap { $0.hostEnd(hairpin: bridgeNetfilter) }
+    lines += links.flatMap(\.hostEnd)
     try await host.command("ip", "-batch", "-", input: lines.joined(separator: "\n"))
     try await withThrowingTaskGroup(of: Void.self) { group in
       for link in links {
@@ -170,15 +170,13 @@ private struct Link {
   let isRouted: Bool
 
   /// Lines for ip(8) in the host's namespace.
-  func hostEnd(hairpin: Bool) -> [String] {
+  var hostEnd: [String] {
     let interface = "v-\(node)"
     var lines = ["link add \(interface) type veth peer name eth0 netns \(node.namespace.path)"]
     switch to {
     case .host(let addresses): lines += addresses.map { "address add \($0) dev \(interface)" }
     case .bridge(let network):
       lines.append("link set \(interface) master \(network.bridge)")
-      // A bridged frame leaves by the port it came from only then; without br_netfilter the host routes it.
-      if hairpin { lines.append("link set \(interface) type bridge_slave hairpin on") }
     }
     return lines + ["link set \(interface) up"]
   }
