@@ -6,10 +6,12 @@ SWIFT ?= swift
 
 # What the build needs, and what the tests and the demo use. Names of Debian packages.
 BUILD_PACKAGES := libsqlite3-dev libnftnl-dev libmnl-dev libnetfilter-conntrack-dev pkg-config
-TEST_PACKAGES := gcc nftables iproute2 socat curl conntrack sqlite3 procps util-linux
+TEST_PACKAGES := nftables iproute2 socat curl conntrack sqlite3 procps util-linux gcc libc6-dev
+# Who else is on a host.
+TEST_PACKAGES += systemd dbus firewalld ufw iptables
 RELEASE := .build/release/pmagent
 
-.PHONY: help deps build test soak demo lint fmt install uninstall clean
+.PHONY: help deps build test soak platform demo lint fmt install uninstall clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / — /'
@@ -27,6 +29,9 @@ test: deps ## all tests, with the real kernel in namespaces (needs root)
 soak: deps ## the fault tests at length, about a quarter of an hour, with counts (needs root)
 	$(SWIFT) build --build-tests
 	PMAGENT_SOAK=1 contrib/test.sh --filter FaultTests
+
+platform: deps ## whether this kernel does what pmagent relies on, without pmagent (needs root)
+	Docs/platform-requirements/run-all
 
 demo: build ## the main job, live, in namespaces of its own (needs root)
 	contrib/demo/demo.sh $(RELEASE)
