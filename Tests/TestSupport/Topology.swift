@@ -91,9 +91,11 @@ package final class Topology {
   package static let hostPort: UInt16 = 7
 
   /// `bridgeNetfilter`: bridged packets pass the packet filter too (`bridge-nf-call-iptables`). `networks`: more of
-  /// them, each with two containers.
-  package init(bridgeNetfilter: Bool = false, networks: [BridgeNetwork] = []) async throws {
-    host = Node(name: "host", namespace: try NetworkNamespace(), ipv4: Plan.host4, ipv6: Plan.host6)
+  /// them, each with two containers. `namespace`: the host's, where it exists already.
+  package init(
+    bridgeNetfilter: Bool = false, networks: [BridgeNetwork] = [], host namespace: NetworkNamespace? = nil
+  ) async throws {
+    host = Node(name: "host", namespace: try namespace ?? NetworkNamespace(), ipv4: Plan.host4, ipv6: Plan.host6)
     remote = Node(name: "remote", namespace: try NetworkNamespace(), ipv4: "192.0.2.2", ipv6: "2001:db8::2")
     routed = Node(name: "routed", namespace: try NetworkNamespace(), ipv4: "198.51.100.2", ipv6: "2001:db8:100::2")
     web = try BridgeNetwork.web.container("web", hostPart: 2)
@@ -196,7 +198,16 @@ private struct Link {
 
 // MARK: Announcing it
 
-extension AgentProgram {
+/// Who tells an agent of networks and containers.
+package protocol Announcer {
+  /// Sends one line whose reply must be `"ok": true`.
+  @discardableResult func succeed(_ line: String) throws -> JSON
+}
+
+extension AgentProgram: Announcer {}
+extension AgentClient: Announcer {}
+
+extension Announcer {
   @discardableResult
   package func create(
     _ network: BridgeNetwork, options: [String: String] = [:], isInternal: Bool = false
