@@ -99,7 +99,7 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
-      ], swiftSettings: settings),
+      ], exclude: ["Recordings"], swiftSettings: settings),
     .testTarget(
       name: "StorageTests",
       dependencies: [

@@ -16,7 +16,9 @@ import Testing
     #expect(nanoseconds(rfc3339: text) == expected)
   }
 
-  @Test(arguments: ["", "2026-11-24", "2026-11-24T22:46:37", "2026-11-24T22:46:37.Z", "2026-13-24T22:46:37Z", "x026-11-24T22:46:37Z"])
+  @Test(arguments: [
+    "", "2026-11-24", "2026-11-24T22:46:37", "2026-11-24T22:46:37.Z", "2026-13-24T22:46:37Z", "x026-11-24T22:46:37Z",
+  ])
   func otherText(_ text: String) {
     #expect(nanoseconds(rfc3339: text) == nil)
   }
