@@ -7,6 +7,8 @@ SWIFT ?= swift
 # What the build needs, and what the tests and the demo use. Names of Debian packages.
 BUILD_PACKAGES := libsqlite3-dev libnftnl-dev libmnl-dev libnetfilter-conntrack-dev pkg-config
 TEST_PACKAGES := nftables iproute2 socat curl conntrack sqlite3 procps util-linux
+# Real runtimes, and what the image of their tests is made with.
+TEST_PACKAGES += docker.io podman crun conmon netavark aardvark-dns catatonit libc6-dev
 RELEASE := .build/release/pmagent
 
 .PHONY: help deps build test demo lint fmt install uninstall clean

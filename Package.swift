@@ -125,6 +125,9 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
         .product(name: "Subprocess", package: "swift-subprocess"),
       ], swiftSettings: settings),
+    // The built program beside real runtimes.
+    .testTarget(
+      name: "RuntimeSystemTests", dependencies: ["Feed", "PortMaps", "TestSupport", "pmagent"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -31,7 +31,7 @@ final class RuntimeSession {
   private var isOutdated = false
 
   private var nextSnapshot: Scheduled<Void>?
-  private var delay = BackOff(first: .seconds(1), last: .seconds(60))
+  private var delay = BackOff(first: .milliseconds(100), last: .seconds(60))
   /// When the stream began, and how many events it has repeated since.
   private var began: Int64 = 0
   private var repeated = 0

@@ -189,9 +189,11 @@ struct Tracker {
   mutating func refused(_ event: Event, _ error: Refusal) -> [Action] {
     refused += 1
     guard case .networkCreate(let network) = event else { return [.takeSnapshot] }
-    // Networks of all sources share their names; a second runtime may well have a "web" too.
+    // Networks of all sources share their names; a second runtime may well have a "web" too. In a snapshot it is another
+    // source's: what is left of our own has made room.
     let qualified = "\(source)/\(network.name)"
-    if error.code == ErrorCode.duplicateName.rawValue, error.field == "name", qualified.utf8.count <= 128,
+    if isTakingSnapshot, error.code == ErrorCode.duplicateName.rawValue, error.field == "name",
+      qualified.utf8.count <= 128,
       !network.name.hasPrefix("\(source)/")
     {
       refused -= 1

@@ -53,4 +53,6 @@ hostname sandbox
 ip link set lo up
 # Addresses are there at once.
 sysctl -qw net.ipv6.conf.default.accept_dad=0
-exec "$@"
+# Not exec: process 1 has to wait for processes whose parents have ended.
+"$@" <&0 &
+wait $!
