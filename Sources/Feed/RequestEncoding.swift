@@ -24,6 +24,8 @@ extension Event {
     case .snapshotBegin: .snapshotBegin
     case .snapshotEnd: .snapshotEnd
     case .reconcile: .reconcile
+    case .maintenanceBegin: .maintenanceBegin
+    case .maintenanceEnd: .maintenanceEnd
     }
   }
 
@@ -53,7 +55,7 @@ extension Event {
       writer.beginArray()
       for request in requests { request.write(to: &writer) }
       writer.endArray()
-    case .snapshotBegin, .snapshotEnd, .reconcile: break
+    case .snapshotBegin, .snapshotEnd, .reconcile, .maintenanceBegin, .maintenanceEnd: break
     }
   }
 }

@@ -1,0 +1,100 @@
+import Foundation
+
+/// The program, running in a network namespace of its own.
+final class AgentUnderTest {
+  let namespace: String
+  let database: String
+  let socket: String
+  private let process = Process()
+
+  /// `environment`: added to ours.
+  init(_ tools: Tools, namespace: String, database: String, environment: [String: String] = [:]) throws {
+    (self.namespace, self.database) = (namespace, database)
+    socket = "/run/bench/\(namespace).sock"
+    try tools.addNamespace(namespace)
+    try? FileManager.default.removeItem(atPath: socket)
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    process.arguments = ["ip", "netns", "exec", namespace] + Self.command(tools, socket: socket, database: database)
+    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+    process.standardError = FileHandle(forWritingAtPath: "/dev/null")
+    try process.run()
+    // It serves once its socket is there.
+    while !FileManager.default.fileExists(atPath: socket) {
+      guard process.isRunning else { throw Failure("the agent did not start in \(namespace)") }
+      Thread.sleep(forTimeInterval: 0.01)
+    }
+  }
+
+  static func command(_ tools: Tools, socket: String, database: String) -> [String] {
+    [tools.agent, "run", "--config", tools.configuration, "--socket", socket, "--database", database]
+  }
+
+  var pid: Int32 { process.processIdentifier }
+
+  func stop() {
+    process.terminate()
+    process.waitUntilExit()
+  }
+
+  /// Resident memory in bytes.
+  var memory: Double { field("VmRSS:", of: "/proc/\(pid)/status") * 1024 }
+  var descriptors: Double { Double((try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd"))?.count ?? 0) }
+  /// Of all threads: how often they went to sleep.
+  var switches: Double {
+    let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
+    return tasks.reduce(0) { $0 + field("voluntary_ctxt_switches:", of: "/proc/\(pid)/task/\($1)/status") }
+  }
+  /// The size of the write-ahead log in bytes.
+  var walSize: Double {
+    let attributes = try? FileManager.default.attributesOfItem(atPath: database + "-wal")
+    return (attributes?[.size] as? NSNumber)?.doubleValue ?? 0
+  }
+  func elements(_ tools: Tools) throws -> Double {
+    try tools.measure("elements", "pmagent", in: namespace)["elements"].median
+  }
+
+  private func field(_ name: String, of path: String) -> Double {
+    let text = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
+    let line = text.split(separator: "\n").first { $0.hasPrefix(name) }
+    return line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Double($0) } ?? .nan
+  }
+}
+
+/// Where things are.
+struct Tools {
+  var agent: String
+  var floor: String
+  /// libmallocs.so.
+  var mallocs: String
+  var configuration = "/run/bench/pmagent.toml"
+  /// On the machine's disk.
+  var disk: String
+  /// On a tmpfs, where a durable commit costs nothing: what remains is the agent's own work.
+  var memory = "/run/bench/memory"
+
+  func prepare() throws {
+    for directory in [disk, memory] { try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true) }
+    // As many sockets as mappings would need a descriptor limit that not every machine has.
+    let sources = ["bulk", "churn"].map { "[source.\($0)]\nhold_ports = \"none\"\n" }
+    try sources.joined().write(toFile: configuration, atomically: false, encoding: .utf8)
+  }
+
+  /// Does nothing when it is there.
+  func addNamespace(_ name: String) throws {
+    if FileManager.default.fileExists(atPath: "/run/netns/\(name)") { return }
+    try run("ip", "netns", "add", name)
+    try run("ip", "-n", name, "link", "set", "lo", "up")
+  }
+
+  /// Runs a command of `floor`.
+  func measure(_ command: String..., arguments: [String] = [], in namespace: String? = nil) throws -> Measurements {
+    let enter = namespace.map { ["ip", "netns", "exec", $0] } ?? []
+    return try Measurements(parsing: run(enter + [floor] + command + arguments))
+  }
+
+  /// A copy of a database that an agent may have open.
+  func copy(_ database: String, to path: String) throws {
+    for end in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: path + end) }
+    try run("sqlite3", database, "VACUUM INTO '\(path)'")
+  }
+}

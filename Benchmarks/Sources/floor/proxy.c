@@ -1,0 +1,41 @@
+// What a userland proxy is: a process for each port, which copies.
+#include "floor.h"
+#include <arpa/inet.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int copy(int from, int to) {
+  char bytes[1 << 14];
+  ssize_t count = read(from, bytes, sizeof bytes);
+  return count > 0 && write(to, bytes, count) == count;
+}
+
+// PORT ADDRESS CONTAINER-PORT: prints a line when it listens
+void proxy(char **a) {
+  signal(SIGCHLD, SIG_IGN);
+  struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons(atoi(a[0]))};
+  struct sockaddr_in there = {.sin_family = AF_INET, .sin_port = htons(atoi(a[2]))};
+  if (inet_pton(AF_INET, a[1], &there.sin_addr) != 1) die(a[1]);
+  int listener = socket(AF_INET, SOCK_STREAM, 0);
+  if (bind(listener, (struct sockaddr *)&here, sizeof here) != 0 || listen(listener, 128) != 0) die("listen");
+  printf("listening\n");
+  fflush(stdout);
+  for (;;) {
+    int client = accept(listener, NULL, NULL);
+    if (client < 0) die("accept");
+    if (fork() != 0) {
+      close(client);
+      continue;
+    }
+    int server = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(server, (struct sockaddr *)&there, sizeof there) != 0) die("connect");
+    struct pollfd polled[2] = {{client, POLLIN, 0}, {server, POLLIN, 0}};
+    while (poll(polled, 2, -1) > 0) {
+      if (polled[0].revents && !copy(client, server)) _exit(0);
+      if (polled[1].revents && !copy(server, client)) _exit(0);
+    }
+  }
+}

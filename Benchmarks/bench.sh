@@ -1,0 +1,18 @@
+#!/bin/sh
+# Measures the built pmagent in namespaces of its own, which end with it.
+#
+# usage: bench.sh short|full PATH-OF-PMAGENT        (root; `make bench` and `make bench-short` build and call it)
+set -eu
+if [ "$(id -u)" != 0 ]; then
+  echo "bench: needs root, to make network namespaces: sudo make bench" >&2
+  exit 1
+fi
+here=$(dirname "$(realpath "$0")")
+build=$here/.build/release
+disk=$here/.build/disk
+rm -rf "$disk"
+unshare --net --mount --pid --fork --kill-child --mount-proc sh -c '
+  mount -t tmpfs tmpfs /run && mkdir -p /run/netns /run/bench && ip link set lo up && exec "$@"' bench \
+  "$build/bench" "$1" "$(realpath "$2")" "$build/floor" "$build/libmallocs.so" "$here/thresholds.txt" "$disk" \
+  "$here/../Docs"
+rm -rf "$disk"
