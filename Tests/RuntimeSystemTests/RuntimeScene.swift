@@ -157,9 +157,9 @@ extension RuntimeHost {
     }
     switch parts[1][..<colon] {
     case "0.0.0.0": return [question(remote, host.ipv4), question(host, host.ipv4), question(host, "127.0.0.1")]
-    case "[::]": return [question(remote, host.ipv6), question(host, host.ipv6)]
+    case "[::]": return [question(remote, host.ipv6), question(host, host.ipv6), question(host, "::1")]
     case "127.0.0.1": return [question(host, "127.0.0.1"), question(remote, host.ipv4, false)]
-    case "[::1]": return [question(remote, host.ipv6, false)]
+    case "[::1]": return [question(host, "::1"), question(remote, host.ipv6, false)]
     default: return []
     }
   }

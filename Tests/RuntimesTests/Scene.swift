@@ -158,7 +158,7 @@ extension Event {
     case .containerStop(let id, _, _): "container.stop \(id)"
     case .snapshotBegin: "snapshot.begin"
     case .snapshotEnd: "snapshot.end"
-    case .containerConnect, .containerDisconnect, .containerPublish, .containerUnpublish, .reconcile: "\(self)"
+    default: "\(self)"
     }
   }
 }
