@@ -27,13 +27,14 @@ import Testing
       $0.say(event: ScriptedDaemon.event("start", "c1"))
     }
     try await scene.expect(["container.start c1 8080"])
+    try await scene.until { $0.startToLive != nil }
     try await scene.daemon {
       $0.containers["c1"] = nil
       $0.say(event: ScriptedDaemon.event("die", "c1"))
       $0.say(event: ScriptedDaemon.event("destroy", "c1"))
     }
     try await scene.expect(["container.stop c1"])
-    try await scene.until { $0.events == 3 && $0.lag != nil && $0.startToLive != nil }
+    try await scene.until { $0.events == 3 && $0.lag != nil }
   }
 
   /// An event that comes in pieces, and several at once.
@@ -168,10 +169,16 @@ import Testing
       $0.containers["c1"] = ScriptedDaemon.container("c1", hostPort: 8080)
     }
     let whole = ["snapshot.begin", "network.create n1", "container.start c1 8080", "snapshot.end"]
-    try await scene.expect(whole)
-    try await scene.until { $0.problem == "port-already-allocated: as scripted" }
-    try await scene.expect(whole)
+    try await scene.expect(whole + whole)
     try await scene.until { $0.problem == nil }
+  }
+
+  @Test func whatTheAgentRefusesIsSaid() async throws {
+    let always = [String](repeating: "container.start c1 8080", count: 100)
+    let scene = try await Scene(refusing: always) {
+      $0.containers["c1"] = ScriptedDaemon.container("c1", hostPort: 8080)
+    }
+    try await scene.until { $0.problem == "port-already-allocated: as scripted" && $0.snapshot != nil }
   }
 
   /// The daemon gets rid of its events however little the agent takes.

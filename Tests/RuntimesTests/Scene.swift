@@ -143,7 +143,10 @@ final class Scene {
 
   /// Looks whenever the follower's loop has done something.
   func until(_ condition: @escaping @Sendable (RuntimeHealth.State) -> Bool) async throws {
-    while !condition(health.current) { try await loop.submit {}.get() }
+    while !condition(health.current) {
+      try Task.checkCancellation()
+      try await loop.submit {}.get()
+    }
   }
 }
 

@@ -16,5 +16,7 @@ exec "$here/sandbox.sh" bash -euc '
     "$here/podman.sh" "$socket"
     podman import -q -c "CMD [\"/server\",\"web\",\"80\"]" -c "EXPOSE 7/udp" "$image" web > /dev/null
   fi
-  exec "$@"
+  # Not exec: process 1 has to wait for processes whose parents have ended.
+  "$@" <&0 &
+  wait $!
 ' host "$here" "$engine" "$socket" "$image" "$@"
