@@ -7,8 +7,8 @@ SWIFT ?= swift
 # What the build needs, and what the tests and the demo use. Names of Debian packages.
 BUILD_PACKAGES := libsqlite3-dev libnftnl-dev libmnl-dev libnetfilter-conntrack-dev pkg-config
 TEST_PACKAGES := nftables iproute2 socat curl conntrack sqlite3 procps util-linux
-# Real runtimes, and what the image of their tests is made with.
-TEST_PACKAGES += docker.io podman crun conmon netavark aardvark-dns catatonit libc6-dev
+# Real runtimes for tests and the demo, and what their image is made with.
+RUNTIME_PACKAGES := docker.io podman crun conmon netavark aardvark-dns catatonit curl libc6-dev
 RELEASE := .build/release/pmagent
 
 .PHONY: help deps build test demo lint fmt install uninstall clean
@@ -17,17 +17,19 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / — /'
 
 deps: ## install the Debian packages that are missing (needs root only then)
-	@contrib/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	@contrib/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES) $(RUNTIME_PACKAGES)
 
-build: deps ## the release build of pmagent
+build: ## the release build of pmagent
+	@contrib/deps.sh $(BUILD_PACKAGES)
 	$(SWIFT) build -c release --product pmagent --static-swift-stdlib
 
 test: deps ## all tests, with the real kernel in namespaces (needs root)
 	$(SWIFT) build --build-tests
 	contrib/test.sh
 
-demo: build ## the main job, live, in namespaces of its own (needs root)
-	contrib/demo/demo.sh $(RELEASE)
+demo: build ## the main job, live, in namespaces of its own (needs root); RUNTIME=docker or podman: beside the real one
+	@contrib/deps.sh $(TEST_PACKAGES) $(if $(RUNTIME),$(RUNTIME_PACKAGES))
+	contrib/demo/demo.sh $(RELEASE) $(RUNTIME)
 
 lint: ## formatting and style; the compiler's warnings are errors in every build
 	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests Migrations
@@ -40,10 +42,13 @@ install: build ## PREFIX=/usr/local, DESTDIR for packagers
 	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' contrib/systemd/pmagent.service | \
 	  install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/pmagent.service
 	install -D -m 0644 contrib/pmagent.toml $(DESTDIR)/etc/pmagent/pmagent.toml.example
+	install -D -m 0755 contrib/podman/netavark $(DESTDIR)$(PREFIX)/lib/pmagent/podman/netavark
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/lib/pmagent/podman/no-firewall contrib/podman/no-firewall/*
 
 uninstall: ## what install put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/pmagent $(DESTDIR)$(PREFIX)/lib/systemd/system/pmagent.service
 	rm -f $(DESTDIR)/etc/pmagent/pmagent.toml.example
+	rm -rf $(DESTDIR)$(PREFIX)/lib/pmagent
 
 clean: ## remove the build
 	rm -rf .build

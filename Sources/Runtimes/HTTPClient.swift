@@ -115,7 +115,7 @@ private final class HTTPAnswer: ChannelInboundHandler {
   }
 
   func channelInactive(context: ChannelHandlerContext) { answer.fail(HTTPError.endedEarly) }
-  func errorCaught(context: ChannelHandlerContext, error: any Error) { answer.fail(error) }
+  func errorCaught(context: ChannelHandlerContext, error: any Error) { answer.fail(HTTPError.named(error)) }
 }
 
 /// Takes an answer apart into lines as they come.
@@ -165,10 +165,16 @@ private final class HTTPLines: ChannelInboundHandler {
   }
 
   func channelInactive(context: ChannelHandlerContext) { end(HTTPError.endedEarly, context) }
-  func errorCaught(context: ChannelHandlerContext, error: any Error) { end(error, context) }
+  func errorCaught(context: ChannelHandlerContext, error: any Error) { end(HTTPError.named(error), context) }
 }
 
 extension HTTPError {
+  /// The parser's name for it says nothing to an operator.
+  fileprivate static func named(_ error: any Error) -> any Error {
+    if case .invalidEOFState? = error as? HTTPParserError { return HTTPError.endedEarly }
+    return error
+  }
+
   /// Docker's errors are `{"message":"…"}`, Podman's have more members.
   fileprivate init(_ status: HTTPResponseStatus, _ body: [UInt8]) {
     var message = status.reasonPhrase
