@@ -6,18 +6,21 @@ SWIFT ?= swift
 
 # What the build needs, and what the tests and the demo use. Names of Debian packages.
 BUILD_PACKAGES := libsqlite3-dev libnftnl-dev libmnl-dev libnetfilter-conntrack-dev pkg-config
-TEST_PACKAGES := nftables iproute2 socat curl conntrack sqlite3 procps util-linux
-# Real runtimes for tests and the demo, and what their image is made with.
-RUNTIME_PACKAGES := docker.io podman crun conmon netavark aardvark-dns catatonit curl libc6-dev
+DEMO_PACKAGES := nftables iproute2 socat curl procps util-linux
+TEST_PACKAGES := conntrack sqlite3 gcc libc6-dev
+# Who else is on a host. Installing them starts some of them, so only tests want them.
+TEST_PACKAGES += systemd dbus firewalld ufw iptables
+# Real runtimes, and what their image is made with.
+RUNTIME_PACKAGES := docker.io podman crun conmon netavark aardvark-dns catatonit libc6-dev
 RELEASE := .build/release/pmagent
 
-.PHONY: help deps build test demo lint fmt install uninstall clean
+.PHONY: help deps build test platform demo lint fmt install uninstall clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / — /'
 
 deps: ## install the Debian packages that are missing (needs root only then)
-	@contrib/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES) $(RUNTIME_PACKAGES)
+	@contrib/deps.sh $(BUILD_PACKAGES) $(DEMO_PACKAGES) $(TEST_PACKAGES) $(RUNTIME_PACKAGES)
 
 build: ## the release build of pmagent
 	@contrib/deps.sh $(BUILD_PACKAGES)
@@ -27,8 +30,11 @@ test: deps ## all tests, with the real kernel in namespaces (needs root)
 	$(SWIFT) build --build-tests
 	contrib/test.sh
 
+platform: deps ## whether this kernel does what pmagent relies on, without pmagent (needs root)
+	Docs/platform-requirements/run-all
+
 demo: build ## the main job, live, in namespaces of its own (needs root); RUNTIME=docker or podman: beside the real one
-	@contrib/deps.sh $(TEST_PACKAGES) $(if $(RUNTIME),$(RUNTIME_PACKAGES))
+	@contrib/deps.sh $(DEMO_PACKAGES) $(if $(RUNTIME),$(RUNTIME_PACKAGES))
 	contrib/demo/demo.sh $(RELEASE) $(RUNTIME)
 
 lint: ## formatting and style; the compiler's warnings are errors in every build

@@ -35,6 +35,12 @@ final class RuntimeScene {
   /// Starts a container of the image, which answers on `answering` beside port 80.
   func start(_ name: String, _ options: [String], answering ports: [String] = []) async throws {
     try await machine.client(["run", "-d", "--name", name] + options + ["web", "/server", name, "80", "7"] + ports)
+    // udev gives bridges addresses of their own. Without it a bridge has that of one of its ports, which goes with it, and
+    // neighbours take seconds to notice.
+    try await machine.run([
+      "sh", "-c",
+      "for b in /sys/class/net/podman*/address; do [ ! -e $b ] || ip link set $(basename ${b%/*}) address $(cat $b); done || true",
+    ])
   }
 
   /// Reads what the agent tells of its mappings until `condition` holds. An agent that has not got there after a minute
