@@ -105,7 +105,7 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
-      ], swiftSettings: settings),
+      ], exclude: ["Recordings"], swiftSettings: settings),
     .testTarget(
       name: "StorageTests",
       dependencies: [
@@ -140,6 +140,9 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
         .product(name: "Subprocess", package: "swift-subprocess"),
       ], swiftSettings: settings),
+    // The built program beside real runtimes.
+    .testTarget(
+      name: "RuntimeSystemTests", dependencies: ["Feed", "PortMaps", "TestSupport", "pmagent"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -263,7 +263,10 @@ package final class PortMapper {
   }
 
   private func setUpHost(for networks: [Scope.Change<ResolvedNetwork>]) {
-    for network in networks { host.prepare(network.after, insteadOf: network.before) }
+    // Those that went first: a new one may have the bridge of an old one.
+    for network in networks.filter({ $0.after == nil }) + networks.filter({ $0.after != nil }) {
+      host.prepare(network.after, insteadOf: network.before)
+    }
     if networks.contains(where: { $0.after != nil }) { enableIntendedForwarding() }
   }
 

@@ -67,9 +67,12 @@ package final class LoopbackPath {
     if try hasChain(bridge) { try commit { $0.deleteLoopbackChain(bridge) } }
   }
 
-  /// Whether the table is as `converge` leaves it.
+  /// Whether the table is as `converge` leaves it. The chain of a bridge that has gone may be there or not: kernels since
+  /// 6.16 keep it for an interface of that name to come.
   package func agrees(with bridges: [String]) throws(KernelError) -> Bool {
-    isCurrent(try read(), bridges.filter { if_nametoindex($0) != 0 })
+    var state = try read()
+    for bridge in bridges where if_nametoindex(bridge) == 0 { state.forget(bridge) }
+    return isCurrent(state, bridges.filter { if_nametoindex($0) != 0 })
   }
 
   /// Makes everything what it has to be for exactly these bridges. Returns whether the table was another one.

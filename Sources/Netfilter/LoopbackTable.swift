@@ -39,6 +39,14 @@ struct LoopbackState: Equatable {
     "\(name) \(devices) \(hook) \(priority) \(policy)"
   }
 
+  /// Leaves out what belongs to `bridge`.
+  mutating func forget(_ bridge: String) {
+    let name = Self.chain(bridge)
+    chains = chains.filter { !$0.hasPrefix("\(name) ") }
+    rules[name] = nil
+    if chains.isEmpty, rules.isEmpty { self = LoopbackState() }
+  }
+
   /// Where a base chain is registered; empty when its device has gone.
   static func devices(of chain: Message) -> [String] {
     guard let hook = chain.attributes[NFTA_CHAIN_HOOK],

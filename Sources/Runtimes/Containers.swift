@@ -20,7 +20,7 @@ extension Dialect {
       if let attachment = try attachment(name, part) { container.attachments.append(attachment) }
     }
     let ports = engine == .docker ? settings["Ports"] : part["HostConfig"]["PortBindings"]
-    container.publish = try publishedPorts(ports)
+    container.publish = try publishedPorts(ports, hasIPv6: container.attachments.contains { $0.ipv6 != nil })
     container.expose = try exposedPorts(settings["Ports"])
     return container
   }
@@ -57,7 +57,7 @@ extension Dialect {
 
   /// Understands a table of published ports, in which every port of a range has a row of its own: neighbours become one
   /// request again.
-  private func publishedPorts(_ ports: Part) throws(UnexpectedAnswer) -> [PublishRequest] {
+  private func publishedPorts(_ ports: Part, hasIPv6: Bool) throws(UnexpectedAnswer) -> [PublishRequest] {
     var rows: [PublishedPort] = []
     for (key, bindings) in try ports.members() {
       let port = try containerPort(key, bindings)
@@ -71,6 +71,11 @@ extension Dialect {
     // requests reach the routed network too.
     let bound = Set(rows.filter { $0.hostPort != nil }.map { PublishedPort.Target(port: $0.port, family: $0.family) })
     rows.removeAll { $0.hostPort == nil && bound.contains(.init(port: $0.port, family: $0.family)) }
+    // Newer Docker lists :: beside 0.0.0.0 even for a container without IPv6, for the sake of its proxy.
+    if !hasIPv6 {
+      let all = Set(rows)
+      rows.removeAll { $0.address == .any(.ipv6) && all.contains($0.at(.any(.ipv4))) }
+    }
     return PublishedPort.requests(Set(rows))
   }
 
@@ -102,6 +107,7 @@ private struct PublishedPort: Hashable {
   var hostPort: UInt16?
 
   var family: AddressFamily? { address?.family }
+  func at(_ address: IPAddress) -> Self { Self(address: address, port: port, hostPort: hostPort) }
   /// Rows of one range have the same.
   private var offset: Int? { hostPort.map { Int($0) - Int(port.port) } }
 

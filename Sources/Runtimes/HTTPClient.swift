@@ -27,18 +27,19 @@ enum HTTPError: Error, CustomStringConvertible {
 struct HTTPClient: Sendable {
   let path: String
   let loop: any EventLoop
+  /// How long an answer may take, or the beginning of a stream.
+  var patience = TimeAmount.seconds(10)
 
   /// Bytes of an answer. A container that publishes every port there is has some 15 MB.
   static let answerLimit = 64 << 20
   /// Bytes of a line of a stream; labels of containers are part of it.
   static let lineLimit = 4 << 20
-  static let patience = TimeAmount.seconds(10)
 
   /// The body of an answer with status 200; fails with `HTTPError` or what connect(2) says.
   func get(_ target: String) -> EventLoopFuture<[UInt8]> {
     let answer = loop.makePromise(of: [UInt8].self)
-    let deadline = loop.scheduleTask(in: Self.patience) {
-      answer.fail(HTTPError.timedOut(seconds: Self.patience.nanoseconds / 1_000_000_000))
+    let deadline = loop.scheduleTask(in: patience) {
+      answer.fail(HTTPError.timedOut(seconds: patience.nanoseconds / 1_000_000_000))
     }
     let connection = connect(target) { HTTPAnswer(answer) }
     connection.whenFailure { answer.fail($0) }
@@ -55,8 +56,8 @@ struct HTTPClient: Sendable {
     _ target: String, onLine: @escaping ([UInt8]) -> Void, onEnd: @escaping (any Error) -> Void
   ) -> EventLoopFuture<any Channel> {
     let begun = loop.makePromise(of: Void.self)
-    let deadline = loop.scheduleTask(in: Self.patience) {
-      begun.fail(HTTPError.timedOut(seconds: Self.patience.nanoseconds / 1_000_000_000))
+    let deadline = loop.scheduleTask(in: patience) {
+      begun.fail(HTTPError.timedOut(seconds: patience.nanoseconds / 1_000_000_000))
     }
     let stream = NIOLoopBound(HTTPLines(begun, onLine: onLine, onEnd: onEnd), eventLoop: loop)
     let connection = connect(target) { stream.value }
@@ -114,7 +115,7 @@ private final class HTTPAnswer: ChannelInboundHandler {
   }
 
   func channelInactive(context: ChannelHandlerContext) { answer.fail(HTTPError.endedEarly) }
-  func errorCaught(context: ChannelHandlerContext, error: any Error) { answer.fail(error) }
+  func errorCaught(context: ChannelHandlerContext, error: any Error) { answer.fail(HTTPError.named(error)) }
 }
 
 /// Takes an answer apart into lines as they come.
@@ -164,10 +165,16 @@ private final class HTTPLines: ChannelInboundHandler {
   }
 
   func channelInactive(context: ChannelHandlerContext) { end(HTTPError.endedEarly, context) }
-  func errorCaught(context: ChannelHandlerContext, error: any Error) { end(error, context) }
+  func errorCaught(context: ChannelHandlerContext, error: any Error) { end(HTTPError.named(error), context) }
 }
 
 extension HTTPError {
+  /// The parser's name for it says nothing to an operator.
+  fileprivate static func named(_ error: any Error) -> any Error {
+    if case .invalidEOFState? = error as? HTTPParserError { return HTTPError.endedEarly }
+    return error
+  }
+
   /// Docker's errors are `{"message":"…"}`, Podman's have more members.
   fileprivate init(_ status: HTTPResponseStatus, _ body: [UInt8]) {
     var message = status.reasonPhrase

@@ -20,7 +20,9 @@ struct Dialect: Sendable, Equatable {
   var version: String
   /// What its API is asked for as: `1.41`.
   var apiVersion: String
+}
 
+extension Dialect {
   /// Of Docker's API; nothing later than what this program has been tried with is asked for.
   private static let latest = (1, 51)
 

@@ -25,12 +25,13 @@ final class RuntimeSession {
 
   /// What to look at, in this order.
   private var queue = CircularBuffer<Tracker.Subject>()
+  private var queued: Set<Tracker.Subject> = []
   private var lookingAt: Tracker.Subject?
   /// Something happened to it since the daemon was asked.
   private var isOutdated = false
 
   private var nextSnapshot: Scheduled<Void>?
-  private var delay = BackOff(first: .seconds(1), last: .seconds(60))
+  private var delay = BackOff(first: .milliseconds(100), last: .seconds(60))
   /// When the stream began, and how many events it has repeated since.
   private var began: Int64 = 0
   private var repeated = 0
@@ -115,14 +116,24 @@ final class RuntimeSession {
   private func get(_ target: String, _ body: @escaping (Part) throws -> Void) {
     http.get(target).assumeIsolated().whenComplete { [weak self] result in
       guard let self, !isOver else { return }
-      attempt { try body(try Part(parsing: try result.get())) }
+      attempt {
+        let bytes = try result.get()
+        trace(target, bytes)
+        try body(try Part(parsing: bytes))
+      }
     }
+  }
+
+  /// What the daemon says, word for word; `RecordingTests` replays it.
+  private func trace(_ what: String, _ bytes: [UInt8]) {
+    log.trace("the runtime says", metadata: ["what": "\(what)", "json": "\(String(decoding: bytes, as: UTF8.self))"])
   }
 
   // MARK: Events
 
   private func received(_ line: [UInt8]) {
     if isOver { return }
+    trace("event", line)
     do {
       let event = try RuntimeEvent(parsing: line)
       note(event)
@@ -155,7 +166,8 @@ final class RuntimeSession {
     for action in actions {
       switch action {
       case .look(let subject) where subject == lookingAt: isOutdated = true
-      case .look(let subject): if !queue.contains(subject) { queue.append(subject) }
+      case .look(let subject): if queued.insert(subject).inserted { queue.append(subject) }
+      case .distrust(let subject): if subject == lookingAt { isOutdated = true }
       case .announce(let event): feed?.send(event)
       case .takeSnapshot: scheduleSnapshot()
       }
@@ -168,6 +180,7 @@ final class RuntimeSession {
       let subject = queue.popFirst()
     else { return }
     lookingAt = subject
+    queued.remove(subject)
     let target =
       switch subject {
       case .container(let id): dialect.container(id)
@@ -178,9 +191,12 @@ final class RuntimeSession {
       lookingAt = nil
       if isOutdated {
         isOutdated = false
-        queue.prepend(subject)
-        lookAtNext()
+        perform([.look(subject)])
       } else {
+        switch result {
+        case .success(let bytes): trace(target, bytes)
+        case .failure(let error): trace(target, Array("\(error)".utf8))
+        }
         perform(tracker.found(finding(result, subject, dialect), lookingAt: subject))
       }
     }
@@ -219,13 +235,21 @@ final class RuntimeSession {
     if tracker.isTakingSnapshot { return scheduleSnapshot() }
     perform(tracker.beginSnapshot())
     get(dialect.networks) { [self] answer in
-      let networks = try answer.elements().map { (part) throws(UnexpectedAnswer) in
-        try dialect.network(part, source: source)
-      }
+      let parts = try answer.elements()
+      let networks = parts.compactMap { network($0, dialect) }
       get(dialect.containers) { [self] answer in
         let running = try answer.elements().map { (part) throws(UnexpectedAnswer) in try part["Id"].string() }
-        perform(tracker.listed(networks, running: running))
+        perform(tracker.listed(networks, running: running, isComplete: networks.count == parts.count))
       }
+    }
+  }
+
+  private func network(_ part: Part, _ dialect: Dialect) -> RuntimeNetwork? {
+    do {
+      return try dialect.network(part, source: source)
+    } catch {
+      log.warning("a network could not be read", metadata: ["source": "\(source)", "error": "\(error)"])
+      return nil
     }
   }
 

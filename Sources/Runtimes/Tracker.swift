@@ -20,6 +20,8 @@ struct Tracker {
 
   enum Action: Equatable, Sendable {
     case look(Subject)
+    /// If it is being looked at, do so once more: the daemon's answer may be older than what it has just said.
+    case distrust(Subject)
     case announce(Event)
     /// Look at everything again, after a while that grows until a snapshot meets no fault.
     case takeSnapshot
@@ -73,11 +75,11 @@ struct Tracker {
     return [.announce(.snapshotBegin)]
   }
 
-  /// `running`: ids of the containers the daemon has listed.
-  mutating func listed(_ all: [RuntimeNetwork], running: [String]) -> [Action] {
+  /// `running`: ids of the containers the daemon has listed. `isComplete`: all of both lists could be understood.
+  mutating func listed(_ all: [RuntimeNetwork], running: [String], isComplete: Bool = true) -> [Action] {
     let gone = containers.keys.filter { !running.contains($0) }.sorted()
     let unseen = running + gone
-    snapshot = .looking(Set(unseen), isIncomplete: false)
+    snapshot = .looking(Set(unseen), isIncomplete: !isComplete)
     return all.flatMap { learn($0) } + unseen.map { .look(.container($0)) } + endSnapshotIfSeen()
   }
 
@@ -100,15 +102,19 @@ struct Tracker {
     switch event.kind {
     case .containerStarted(let id): return [.look(.container(id))]
     case .containerDied(let id):
-      guard let known = containers[id] else { return [] }
+      guard let known = containers[id] else { return [.distrust(.container(id))] }
       if event.time <= known.startedAt { return [.look(.container(id))] }
       return forget(id)
     case .containerChanged(let id), .containerReattached(let id):
       // One that does not run has nothing to change; one that starts says so next.
-      return containers[id] == nil ? [] : [.look(.container(id))]
+      return [containers[id] == nil ? .distrust(.container(id)) : .look(.container(id))]
     case .networkCreated(let id): return [.look(.network(id))]
     case .networkRemoved(let id):
-      guard let network = networks.removeValue(forKey: id) else { return [] }
+      guard let network = networks.removeValue(forKey: id) else {
+        // The daemon's list may still have it.
+        if case .listing = snapshot { return [.takeSnapshot] }
+        return [.distrust(.network(id))]
+      }
       ids[network.name] = nil
       return [.announce(.networkRemove(id))]
     case .irrelevant: return []
@@ -183,9 +189,11 @@ struct Tracker {
   mutating func refused(_ event: Event, _ error: Refusal) -> [Action] {
     refused += 1
     guard case .networkCreate(let network) = event else { return [.takeSnapshot] }
-    // Networks of all sources share their names; a second runtime may well have a "web" too.
+    // Networks of all sources share their names; a second runtime may well have a "web" too. In a snapshot it is another
+    // source's: what is left of our own has made room.
     let qualified = "\(source)/\(network.name)"
-    if error.code == ErrorCode.duplicateName.rawValue, error.field == "name", qualified.utf8.count <= 128,
+    if isTakingSnapshot, error.code == ErrorCode.duplicateName.rawValue, error.field == "name",
+      qualified.utf8.count <= 128,
       !network.name.hasPrefix("\(source)/")
     {
       refused -= 1

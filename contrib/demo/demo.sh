@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Shows pmagent's main job, live: containers are announced, packets arrive, the agent is killed and nothing is lost.
 #
-# usage: demo.sh PATH-OF-PMAGENT        (root; `make demo` builds and calls it)
+# usage: demo.sh PATH-OF-PMAGENT [docker|podman]        (root; `make demo` builds and calls it)
 #
 # Everything happens in namespaces of its own (network, mount, pid) and ends with them: nothing of it remains. A wrong
 # answer ends the demo with exit code 1.
@@ -9,7 +9,8 @@ set -euo pipefail
 
 if [ "${PMAGENT_DEMO_INSIDE:-}" != yes ]; then
   [ "$(id -u)" = 0 ] || { echo "demo: needs root, to make network namespaces: sudo make demo" >&2; exit 1; }
-  [ -x "${1:-}" ] || { echo "usage: $0 PATH-OF-PMAGENT" >&2; exit 2; }
+  [ -x "${1:-}" ] || { echo "usage: $0 PATH-OF-PMAGENT [docker|podman]" >&2; exit 2; }
+  [ -z "${2:-}" ] || exec "$(dirname "$(realpath "$0")")/runtime.sh" "$1" "$2"
   PMAGENT_DEMO_INSIDE=yes exec unshare --net --mount --pid --fork --kill-child --mount-proc "$0" "$(realpath "$1")"
 fi
 

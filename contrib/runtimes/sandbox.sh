@@ -3,8 +3,8 @@
 #
 # usage: sandbox.sh COMMAND [ARGUMENT...]        (root)
 #
-# The machine's network, firewall, cgroups and files stay as they are; only /tmp is shared. Runtimes see cgroup v2,
-# also where the machine itself still uses v1.
+# COMMAND is its process 1. The machine's own network, firewall, cgroups and files stay as they are; only /tmp is shared.
+# Runtimes see cgroup v2, also where the machine itself still uses v1.
 set -euo pipefail
 
 if [ "${PMAGENT_SANDBOX:-}" != inside ]; then
