@@ -9,7 +9,7 @@ BUILD_PACKAGES := libsqlite3-dev libnftnl-dev libmnl-dev libnetfilter-conntrack-
 TEST_PACKAGES := nftables iproute2 socat curl conntrack sqlite3 procps util-linux
 RELEASE := .build/release/pmagent
 
-.PHONY: help deps build test demo lint fmt install uninstall clean
+.PHONY: help deps build test demo bench bench-short lint fmt install uninstall clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / — /'
@@ -27,11 +27,19 @@ test: deps ## all tests, with the real kernel in namespaces (needs root)
 demo: build ## the main job, live, in namespaces of its own (needs root)
 	contrib/demo/demo.sh $(RELEASE)
 
+bench: build ## Docs/performance.md: everything measured beside its floor and the peers, 15 minutes (needs root)
+	$(SWIFT) build -c release --package-path Benchmarks
+	Benchmarks/bench.sh full $(RELEASE)
+
+bench-short: build ## the ratios and counts among it, 4 minutes; fails when one crosses its limit (needs root)
+	$(SWIFT) build -c release --package-path Benchmarks
+	Benchmarks/bench.sh short $(RELEASE)
+
 lint: ## formatting and style; the compiler's warnings are errors in every build
-	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests Migrations
+	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests Migrations Benchmarks/Package.swift Benchmarks/Sources
 
 fmt: ## format the sources
-	$(SWIFT) format --in-place --recursive Package.swift Sources Tests Migrations
+	$(SWIFT) format --in-place --recursive Package.swift Sources Tests Migrations Benchmarks/Package.swift Benchmarks/Sources
 
 install: build ## PREFIX=/usr/local, DESTDIR for packagers
 	install -D -m 0755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/pmagent
@@ -44,4 +52,4 @@ uninstall: ## what install put there
 	rm -f $(DESTDIR)/etc/pmagent/pmagent.toml.example
 
 clean: ## remove the build
-	rm -rf .build
+	rm -rf .build Benchmarks/.build
