@@ -29,13 +29,18 @@ let package = Package(
     .systemLibrary(name: "CLinux"),
     .target(
       name: "Netfilter", dependencies: ["PortMaps", "CNetfilter", "CLinux"], swiftSettings: settings),
+    // Where tests kill the process; nothing in a release build.
     .target(
-      name: "Migrations", path: "Migrations", resources: [.embedInCode("m0001_initial.sql")],
+      name: "CrashPoints",
+      swiftSettings: settings + [.define("CRASH_POINTS", .when(configuration: .debug))]),
+    .target(
+      name: "Migrations", path: "Migrations",
+      resources: [.embedInCode("m0001_initial.sql"), .embedInCode("m0002_awaiting.sql")],
       swiftSettings: settings),
     .target(
       name: "Storage",
       dependencies: [
-        "PortMaps", "Migrations", .product(name: "GRDB", package: "GRDB.swift"),
+        "CrashPoints", "PortMaps", "Migrations", .product(name: "GRDB", package: "GRDB.swift"),
       ], swiftSettings: settings),
     .target(
       name: "Feed",
@@ -48,7 +53,7 @@ let package = Package(
     .target(
       name: "Agent",
       dependencies: [
-        "PortMaps", "Netfilter", "Storage", "Feed", "CLinux",
+        "PortMaps", "Netfilter", "Storage", "Feed", "CLinux", "CrashPoints",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
@@ -65,8 +70,9 @@ let package = Package(
     // What the test targets share.
     .target(
       name: "TestSupport",
-      dependencies: ["PortMaps", "Feed", "CLinux", .product(name: "Subprocess", package: "swift-subprocess")],
-      path: "Tests/TestSupport", swiftSettings: settings),
+      dependencies: [
+        "PortMaps", "Netfilter", "Feed", "CLinux", .product(name: "Subprocess", package: "swift-subprocess"),
+      ], path: "Tests/TestSupport", swiftSettings: settings),
     .testTarget(
       name: "PortMapsTests",
       dependencies: ["PortMaps", "TestSupport", .product(name: "Subprocess", package: "swift-subprocess")],
@@ -95,6 +101,15 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
+      ], swiftSettings: settings),
+    // What can go wrong, one by one: crashes, power loss, faults of the store and of the kernel.
+    .testTarget(
+      name: "FaultTests",
+      dependencies: [
+        "Agent", "Feed", "Migrations", "Netfilter", "PortMaps", "Storage", "TestSupport", "pmagent",
+        .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "Logging", package: "swift-log"),
         .product(name: "Subprocess", package: "swift-subprocess"),
       ], swiftSettings: settings),
     // The built program in namespaces: socket, database, kernel and packets.

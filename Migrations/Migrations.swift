@@ -11,6 +11,7 @@ package struct Migration: Sendable {
 
   /// In order. Never edit one that was released: add the next.
   package static let all = [
-    Migration("m0001_initial.sql", PackageResources.m0001_initial_sql)
+    Migration("m0001_initial.sql", PackageResources.m0001_initial_sql),
+    Migration("m0002_awaiting.sql", PackageResources.m0002_awaiting_sql),
   ]
 }

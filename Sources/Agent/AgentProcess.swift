@@ -1,8 +1,10 @@
+import CrashPoints
 import Feed
 import Glibc
 import Logging
 import NIOCore
 import NIOPosix
+import Netfilter
 import PortMaps
 import Storage
 
@@ -20,13 +22,16 @@ package struct AgentProcess {
 
   /// Runs until SIGTERM or SIGINT; mappings stay in place. Fails when it cannot start, having changed nothing.
   package func run() throws {
-    // Before there are threads: they inherit the mask, and sigwait(3) is the only receiver.
+    // Before there are threads: they inherit the mask, and sigwait(3) is the only receiver; the environment is theirs too.
     let signals = Signals.block(SIGTERM, SIGINT, SIGHUP)
+    let inherited = Inherited(ServiceManager.takeDescriptors())
     let configuration = try load()
     raiseDescriptorLimit(log)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let loop = group.next()
-    let agent = try loop.submit { NIOLoopBound(try Core(configuration, loop: loop, log: log), eventLoop: loop) }.wait()
+    let agent = try loop.submit {
+      NIOLoopBound(try Core(configuration, inherited, loop: loop, log: log), eventLoop: loop)
+    }.wait()
     try loop.flatSubmit { agent.value.serve() }.wait()
     log.notice(
       "ready", metadata: ["socket": "\(configuration.socket)", "database": "\(configuration.database)"])
@@ -34,8 +39,12 @@ package struct AgentProcess {
     while signals.next() == SIGHUP { reload(agent, loop) }
     ServiceManager.notify("STOPPING=1")
     log.notice("stopping; the mappings stay in place")
-    try loop.submit { agent.value.stop() }.wait()
+    let failure = try loop.submit { [agent] in
+      agent.value.stop()
+      return agent.value.failure
+    }.wait()
     try group.syncShutdownGracefully()
+    if let failure { throw failure }
   }
 
   private func reload(_ agent: NIOLoopBound<Core>, _ loop: any EventLoop) {
@@ -49,23 +58,41 @@ package struct AgentProcess {
   }
 }
 
+/// What the service manager has handed over.
+private struct Inherited {
+  /// The socket of a socket unit.
+  var feed: CInt?
+  /// The netlink socket that an earlier process of this service had given it to keep.
+  var table: CInt?
+
+  init(_ descriptors: [(name: String, descriptor: CInt)]) {
+    for (name, descriptor) in descriptors {
+      if name == PortMapper.tableSocketName { table = descriptor } else { feed = descriptor }
+    }
+  }
+}
+
 /// What lives on the event loop.
 private final class Core {
   let mapper: PortMapper
   private let loop: any EventLoop
   private let log: Logger
+  private(set) var failure: (any Error)?
   private var listener: ListeningSocket?
   private var server: FeedServer?
   private var retry: Scheduled<Void>?
-  private var hostEvents: EventLoopFuture<any Channel>?
+  private var netlink: [NetlinkListener] = []
 
-  init(_ configuration: Configuration, loop: any EventLoop, log: Logger) throws {
+  init(_ configuration: Configuration, _ inherited: Inherited, loop: any EventLoop, log: Logger) throws {
     (self.loop, self.log) = (loop, log)
     // Both before the kernel is touched: its table may be that of an agent which runs.
     let store = try Store.open(at: configuration.database, access: .readWrite)
-    let listener = try ListeningSocket.listen(at: configuration.socket)
+    let listener =
+      if let feed = inherited.feed { try ListeningSocket.adopt(feed) } else {
+        try ListeningSocket.listen(at: configuration.socket)
+      }
     do {
-      mapper = try PortMapper.start(configuration, store, log: log)
+      mapper = try PortMapper.start(configuration, store, tableSocket: inherited.table, log: log)
     } catch {
       listener.close()
       throw error
@@ -87,18 +114,38 @@ private final class Core {
     }
     self.server = server
     retryIfWaiting()
+    mapper.keepTableSocket()
     mapper.endStaleFlows()
-    do {
-      let watching = try HostEvents.watch(on: loop) { [unowned self] event in
+    netlink = [
+      HostEvents.listener(on: loop) { [unowned self] event in
         mapper.hostChanged(event)
         retryIfWaiting()
       }
-      hostEvents = watching
+    ]
+    if let kernel = mapper.kernel, kernel.ownership == .plain { netlink.append(tableListener(kernel)) }
+    do {
+      let started = try netlink.map { try $0.start() }
       guard let listener = listener.take() else { preconditionFailure("served twice") }
-      return server.serve(listener).and(watching).map { _ in }
+      return EventLoopFuture.andAllSucceed(started, on: loop)
+        .and(server.serve(listener)).assumeIsolated().map { [unowned self] _ in mapper.tableMayHaveChanged() }
+        .nonisolated()
     } catch {
       return loop.makeFailedFuture(error)
     }
+  }
+
+  /// Tells the core when another program changes a table that anyone may change.
+  private func tableListener(_ kernel: any RulesetStore) -> NetlinkListener {
+    var notices = RulesetNotices()
+    return NetlinkListener(
+      on: loop, openSocket: RulesetNotices.openSocket,
+      onMessages: { [unowned self] buffer in
+        notices.add(Array(buffer.readableBytesView)[...], own: kernel.portID) { mapper.tableChanged(by: $0) }
+      },
+      onLoss: { [unowned self] in
+        notices = RulesetNotices()
+        mapper.tableMayHaveChanged()
+      })
   }
 
   private func handle(_ round: [FeedServer.Incoming]) {
@@ -106,7 +153,10 @@ private final class Core {
       guard case .request(let request) = incoming.decoded else { return nil }
       return PortMapper.Incoming(connection: incoming.connection, request: request)
     }
+    crashPoint("read")
     var replies = mapper.handle(requests).makeIterator()
+    if endIfFailed() { return }
+    crashPoint("replying")
     for incoming in round {
       switch incoming.decoded {
       case .failed(let id, let error): server?.reply(.failed(error), id: id, to: incoming.connection)
@@ -114,26 +164,50 @@ private final class Core {
         if let reply = replies.next() { server?.reply(reply, id: request.id, to: incoming.connection) }
       }
     }
+    crashPoint("replied")
     retryIfWaiting()
     // After the replies: the server flushes them when this returns.
-    if mapper.hasStaleFlows { loop.assumeIsolated().execute { [weak self] in self?.mapper.endStaleFlows() } }
+    if mapper.hasStaleFlows {
+      loop.assumeIsolated().execute { [weak self] in
+        self?.mapper.endStaleFlows()
+        self?.endIfFailed()
+      }
+    }
   }
 
-  /// Ports that another program took have no event to wait for, so they are tried every few seconds; an agent none of
-  /// whose ports wait never wakes up.
+  /// Ends the program, as SIGTERM does, without a reply to whoever waits for one.
+  @discardableResult private func endIfFailed() -> Bool {
+    guard let failure = mapper.failure else { return false }
+    if self.failure == nil {
+      self.failure = failure
+      log.critical(
+        """
+        what is on disk is not known any more, so the agent ends; the mappings stay in place, and its next start makes \
+        the kernel what is stored
+        """, metadata: ["error": "\(failure)"])
+      stop()
+      kill(getpid(), SIGTERM)
+    }
+    return true
+  }
+
+  /// Ports that another program took, and a table that could not be repaired, have no event to wait for, so they are tried
+  /// every few seconds; an agent that waits for neither never wakes up.
   private func retryIfWaiting() {
-    guard retry == nil, !mapper.held.waiting.isEmpty else { return }
+    guard retry == nil, !mapper.held.waiting.isEmpty || mapper.owesRepair else { return }
     retry = loop.assumeIsolated().scheduleTask(in: .seconds(2)) { [weak self] in
       guard let self else { return }
       retry = nil
       mapper.retryWaiting()
+      mapper.repairIfOwed()
+      if endIfFailed() { return }
       retryIfWaiting()
     }
   }
 
   func stop() {
     retry?.cancel()
-    hostEvents?.whenSuccess { $0.close(promise: nil) }
+    for listener in netlink { listener.close() }
     server?.close()
     server = nil
   }

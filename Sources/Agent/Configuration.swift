@@ -18,18 +18,29 @@ package struct Configuration: Sendable, Equatable {
   package var forwardAllow: [FilterPolicy.InterfacePair] = []
   /// Resolve, store and list, install nothing (Docker's `iptables: false`).
   package var firewall = true
+  /// Nobody else may change the table, where the kernel knows how. Takes effect at the next start.
+  package var owner = true
+  /// What becomes of stored mappings at the first start after a boot.
+  package var restore = RestorePolicy.apply
   package var sources: [String: Source] = [:]
 
   package enum DirectRouting: String, Sendable, CaseIterable { case allow, deny }
   package enum IPForward: String, Sendable, CaseIterable { case enable, check }
+  package enum RestorePolicy: String, Sendable, CaseIterable {
+    case apply
+    /// They wait until their source announces them again.
+    case confirm
+  }
   /// What differs for one feed.
   package struct Source: Sendable, Equatable {
     package var holdPorts: HoldPolicy?
+    package var restore: RestorePolicy?
   }
 
   package init() {}
 
   package func holdPolicy(of source: String) -> HoldPolicy { sources[source]?.holdPorts ?? holdPorts }
+  package func restorePolicy(of source: String) -> RestorePolicy { sources[source]?.restore ?? restore }
 }
 
 /// A configuration file that cannot be used: names the file, the key and what is accepted.
@@ -81,9 +92,11 @@ extension Configuration {
     ipForwardNoDrop = try keys.bool("ip_forward_no_drop") ?? ipForwardNoDrop
     forwardAllow = try keys.pairs("forward_allow") ?? forwardAllow
     firewall = try keys.bool("firewall") ?? firewall
+    owner = try keys.bool("owner") ?? owner
+    restore = try keys.choice("restore") ?? restore
     for (name, table) in try keys.tables("source") {
       var keys = table
-      sources[name] = Source(holdPorts: try keys.choice("hold_ports"))
+      sources[name] = Source(holdPorts: try keys.choice("hold_ports"), restore: try keys.choice("restore"))
       try keys.finish()
     }
     try keys.finish()

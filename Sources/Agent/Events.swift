@@ -34,7 +34,7 @@ extension PortMapper {
       return try unchanged()
     case .snapshotEnd:
       return try endSnapshot(snapshot, &scope)
-    case .reconcile: preconditionFailure("never part of a round")
+    case .reconcile, .maintenanceBegin, .maintenanceEnd: preconditionFailure("never part of a round")
     }
   }
 
@@ -75,8 +75,8 @@ extension PortMapper {
       for record in try store.containers(on: network.id) { try replace(record, on: network, &scope) }
     }
     try intendForwarding(for: [resolved], &scope)
-    for warning in warnings { logWarning(warning, ["network": network.name]) }
-    log.info(before == nil ? "network created" : "network changed", metadata: ["network": "\(network.name)"])
+    for warning in warnings { scope.log(warning, about: ["network": "\(network.name)"]) }
+    scope.log(before == nil ? "network created" : "network changed", ["network": "\(network.name)"])
     return .changed(revision: try store.advanceRevision(), ports: nil, warnings: warnings)
   }
 
@@ -117,7 +117,7 @@ extension PortMapper {
     try store.removeNetwork(id: network.network.id)
     networks.set(nil, id: network.network.id)
     scope.note(network: network.network.id, before: network, after: nil)
-    log.info("network removed", metadata: ["network": "\(network.network.name)"])
+    scope.log("network removed", ["network": "\(network.network.name)"])
   }
 
   // MARK: Containers
@@ -132,12 +132,18 @@ extension PortMapper {
     if let before {
       // A start that was overtaken by a later one of the same container must not undo it.
       let isStale = container.generation.map { $0 < before.container.generation ?? 0 } ?? false
-      if isStale || before.container == container { return try unchanged(before) }
+      if isStale { return try unchanged(before) }
+      let isConfirmed = try confirm(before, &scope)
+      if before.container == container {
+        guard isConfirmed else { return try unchanged(before) }
+        scope.note(container: before.key, before: before, after: before)
+        return try changed(before)
+      }
     }
     let after = try place(container, replacing: before, in: snapshot, &scope)
-    log.info(
+    scope.log(
       before == nil ? "container started" : "container changed",
-      metadata: ["container": "\(container.name)", "mappings": "\(after.bindings.count)"])
+      ["container": "\(container.name)", "mappings": "\(after.bindings.count)"])
     return try changed(after)
   }
 
@@ -151,11 +157,12 @@ extension PortMapper {
   }
 
   func drop(_ record: ContainerRecord, endsTCP: Bool = false, _ scope: inout Scope) throws {
+    try confirm(record, &scope)
     try store.removeContainer(row: record.row)
     try store.recordStaleFlows(StaleFlows.of(from: record.bindings, to: [], endsTCP: endsTCP))
     release(record)
     scope.note(container: record.key, before: record, after: nil)
-    log.info("container stopped", metadata: ["container": "\(record.container.name)"])
+    scope.log("container stopped", ["container": "\(record.container.name)"])
   }
 
   /// Changes a running container as `body` says.
@@ -168,14 +175,13 @@ extension PortMapper {
         "no container \"\(key.id)\" of source \"\(key.source)\" is running: announce it with "
           + "container.start first", field: "container")
     }
+    try confirm(before, &scope)
     var container = before.container
     try body(&container)
     container = try attach(container)
-    if container == before.container { return try unchanged(before) }
+    if container == before.container, scope.confirmed.isEmpty { return try unchanged(before) }
     let after = try place(container, replacing: before, &scope)
-    log.info(
-      "container changed",
-      metadata: ["container": "\(container.name)", "mappings": "\(after.bindings.count)"])
+    scope.log("container changed", ["container": "\(container.name)", "mappings": "\(after.bindings.count)"])
     return try changed(after)
   }
 
@@ -261,13 +267,14 @@ extension PortMapper {
     do {
       var resolution = try resolve(container, replacing: before, in: snapshot, &scope)
       resolution.warnings += warningsAboutUnheldRanges(of: container, resolution.bindings)
+      resolution.warnings += host.loopback.warnings(about: resolution.bindings)
       var record = ContainerRecord(
         row: before?.row ?? 0, container: container, bindings: resolution.bindings, warnings: resolution.warnings)
       record.row = try store.record(record)
       try store.recordStaleFlows(StaleFlows.of(from: before?.bindings ?? [], to: record.bindings))
       claim(record)
       scope.note(container: record.key, before: before, after: record)
-      for warning in record.warnings { logWarning(warning, ["container": container.name]) }
+      for warning in record.warnings { scope.log(warning, about: ["container": "\(container.name)"]) }
       return record
     } catch {
       if let before {
@@ -370,11 +377,15 @@ extension PortMapper {
       ports: record.map { PortListing(bindings: $0.bindings, expose: $0.container.expose) },
       warnings: record?.warnings ?? warnings)
   }
+}
 
-  func logWarning(_ warning: Warning, _ metadata: [String: String]) {
-    var all = metadata
-    all["code"] = warning.code.rawValue
-    log.warning("\(warning.message)", metadata: .init(uniqueKeysWithValues: all.map { ($0, "\($1)") }))
+extension Event {
+  /// Needs no more space in the database than there is, so that it succeeds on a full disk.
+  var removes: Bool {
+    switch self {
+    case .networkRemove, .containerStop, .containerDisconnect, .containerUnpublish, .snapshotEnd: true
+    default: false
+    }
   }
 }
 

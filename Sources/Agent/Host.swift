@@ -9,6 +9,7 @@ import Storage
 struct Host {
   let store: Store
   let log: Logger
+  let loopback: HostLoopback
 
   // MARK: Ports
 
@@ -28,10 +29,13 @@ struct Host {
 
   // MARK: Sysctls
 
-  func forgetEarlierBoot() throws(StoreError) {
-    guard try store.setting("boot_id") != Version.bootID else { return }
+  /// Returns whether this is the first start since the host booted.
+  func forgetEarlierBoot() throws(StoreError) -> Bool {
+    let earlier = try store.setting("boot_id")
+    if earlier == Version.bootID { return false }
     for (name, _) in try store.sysctls() { try store.forgetSysctl(name: name) }
     try store.setSetting("boot_id", Version.bootID)
+    return earlier != nil
   }
 
   /// Records the intent to turn on forwarding for the families of `networks` where it is off.
@@ -50,8 +54,10 @@ struct Host {
     }
   }
 
-  /// Lets the host reach ports published on 127.0.0.1 through the network's bridge. The guard chain is in place already.
+  /// Lets the host reach ports published on 127.0.0.1 and ::1 through the network's bridge. The guard chain is in place
+  /// already.
   func prepare(_ network: ResolvedNetwork) {
+    loopback.prepare(network)
     guard let sysctl = routeLocalnet(of: network), let previous = sysctl.value, previous != "1" else { return }
     do {
       try store.recordSysctl(name: sysctl.name, previous: previous)
@@ -65,6 +71,7 @@ struct Host {
   func prepare(_ network: ResolvedNetwork?, insteadOf old: ResolvedNetwork?) {
     let sysctl = old.flatMap(routeLocalnet)
     if let sysctl, sysctl != network.flatMap(routeLocalnet) { restore(sysctl) }
+    if let bridge = old?.loopbackBridge, bridge != network?.loopbackBridge { loopback.forget(bridge) }
     if let network { prepare(network) }
   }
 

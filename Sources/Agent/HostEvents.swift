@@ -1,7 +1,6 @@
 import CLinux
 import Glibc
 import NIOCore
-import NIOPosix
 import PortMaps
 
 /// The addresses this host or one interface has now, in the network namespace of the calling thread (getifaddrs(3)).
@@ -47,18 +46,11 @@ enum HostEvent: Equatable {
 ///
 /// Link-local addresses are left out: every container's veth has one, and no port can be published on them.
 enum HostEvents {
-  /// `onEvent` is called on `loop`; the stream goes on by itself after messages were lost, with `unknown`.
-  static func watch(on loop: any EventLoop, onEvent: @escaping (HostEvent) -> Void) throws(Errno) -> EventLoopFuture<
-    any Channel
-  > {
-    let socket = try openSocket()
-    let handler = NIOLoopBound(Handler(onEvent), eventLoop: loop)
-    return NIOPipeBootstrap(group: loop)
-      .channelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(handler.value) }
-      }
-      .takingOwnershipOfDescriptor(input: socket)
-      .map { $0 }
+  /// `onEvent` is called on `loop`.
+  static func listener(on loop: any EventLoop, onEvent: @escaping (HostEvent) -> Void) -> NetlinkListener {
+    NetlinkListener(
+      on: loop, openSocket: openSocket, onMessages: { for event in events(in: $0) { onEvent(event) } },
+      onLoss: { onEvent(.unknown) })
   }
 
   private static func openSocket() throws(Errno) -> CInt {
@@ -123,27 +115,6 @@ enum HostEvents {
       message.moveReaderIndex(forwardBy: min((4 - Int(length) % 4) % 4, message.readableBytes))
     }
     return attributes
-  }
-
-  private final class Handler: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-    private let onEvent: (HostEvent) -> Void
-    init(_ onEvent: @escaping (HostEvent) -> Void) { self.onEvent = onEvent }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-      for event in HostEvents.events(in: unwrapInboundIn(data)) { onEvent(event) }
-    }
-
-    /// ENOBUFS ends the channel: read on with a new one, from a state that is read whole.
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-      do {
-        _ = try HostEvents.watch(on: context.eventLoop, onEvent: onEvent)
-      } catch {
-        context.fireErrorCaught(error)
-      }
-      onEvent(.unknown)
-      context.close(promise: nil)
-    }
   }
 }
 

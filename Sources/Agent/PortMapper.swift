@@ -14,6 +14,7 @@
 // It does not defend against a kernel that loses its table while running (see `reconcile`), nor against another writer
 // of the database (see `Store`).
 
+import CrashPoints
 import Feed
 import Logging
 import Netfilter
@@ -29,7 +30,7 @@ package final class PortMapper {
 
   let store: Store
   /// `nil` with `firewall = false`.
-  let kernel: KernelRuleset?
+  let kernel: (any RulesetStore)?
   private let lock: NamespaceLock?
   let host: Host
   let log: Logger
@@ -41,20 +42,30 @@ package final class PortMapper {
   var policy = FilterPolicy()
   /// By source.
   var snapshots: [String: Snapshot] = [:]
+  /// Rows of the containers that are not installed before their source announces them.
+  var awaiting: Set<Int64> = []
   var watchers: Set<ConnectionID> = []
+  /// Connections for which the table is left to an administrator.
+  var administrators: Set<ConnectionID> = []
   /// Called with each change of a mapping, for every connection that watches.
   package var tellWatchers: ([ConnectionID], [(Change, Mapping)]) -> Void = { _, _ in }
   /// Whether the database may have flows that are still to be ended.
   package private(set) var hasStaleFlows = true
+  /// The kernel's table may be another than what is stored, by an attempt of ours that failed half-way.
+  var owesRepair = false
+  /// What is on disk is not known any more: an I/O error, or a refused change that could not be put back. The agent must
+  /// end without another word; the next one replays the database.
+  package var failure: (any Error)? { store.failure ?? undoFailure }
+  private var undoFailure: (any Error)?
   /// The kernel's generation at which its table was last known to be what is stored; `nil` = not known to be.
   var verifiedGeneration: UInt32?
 
   init(
-    store: Store, kernel: KernelRuleset?, lock: consuming NamespaceLock?, configuration: Configuration, log: Logger
+    store: Store, kernel: (any RulesetStore)?, lock: consuming NamespaceLock?, configuration: Configuration, log: Logger
   ) {
     (self.store, self.kernel, self.configuration, self.log) = (store, kernel, configuration, log)
     self.lock = lock
-    host = Host(store: store, log: log)
+    host = Host(store: store, log: log, loopback: kernel == nil ? .none(log) : .open(log))
   }
 
   // MARK: Rounds
@@ -69,6 +80,12 @@ package final class PortMapper {
       case .event(.reconcile, _):
         replies += commit(events) + [reconcile()]
         events.removeAll()
+      case .event(.maintenanceBegin, _):
+        replies += commit(events) + [beginMaintenance(incoming.connection)]
+        events.removeAll()
+      case .event(.maintenanceEnd, _):
+        replies += commit(events) + [endMaintenance(incoming.connection)]
+        events.removeAll()
       case .event: events.append(incoming)
       case .query(let query):
         replies += commit(events) + [answer(query, of: incoming.connection)]
@@ -81,10 +98,13 @@ package final class PortMapper {
   package func connectionClosed(_ connection: ConnectionID) {
     watchers.remove(connection)
     snapshots = snapshots.filter { $0.value.connection != connection }
+    if administrators.contains(connection) { _ = endMaintenance(connection) }
   }
 
   private func commit(_ events: [Incoming]) -> [Reply] {
     if events.isEmpty { return [] }
+    if failure != nil { return events.map { _ in .failed(Self.ending) } }
+    repairIfOwed()
     var scope = Scope()
     let snapshotsBefore = snapshots
     let replies: [Reply]
@@ -92,12 +112,14 @@ package final class PortMapper {
     do {
       replies = try store.transaction {
         lastStaleFlow = try store.lastStaleFlow()
+        defer { crashPoint("recorded") }
         return try events.map { try record($0, &scope) }
       }
+      crashPoint("committed")
     } catch {
       restoreMemory(scope)
       snapshots = snapshotsBefore
-      return events.map { _ in .failed(refusal(of: error, "record the event in the database")) }
+      return retry(events, after: error)
     }
     do {
       try converge(scope)
@@ -111,7 +133,22 @@ package final class PortMapper {
     return finish(scope, replies)
   }
 
+  /// The database refused the round. On a full disk what removes is still possible.
+  private func retry(_ events: [Incoming], after error: any Error) -> [Reply] {
+    if failure == nil, (error as? StoreError)?.reason == .full {
+      if events.count > 1 { return events.flatMap { commit([$0]) } }
+      if case .event(let event, _)? = events.first?.request.body, event.removes, store.releaseReserve() {
+        defer { store.keepReserve() }
+        return commit(events)
+      }
+    }
+    return events.map { _ in .failed(refusal(of: error, "record the event in the database")) }
+  }
+
+  private static let ending = RequestError(.shuttingDown, "the agent is ending: connect again when it has restarted")
+
   private func finish(_ scope: Scope, _ replies: [Reply]) -> [Reply] {
+    for line in scope.lines { log.log(level: line.level, line.message, metadata: line.metadata) }
     settle(scope)
     return replies
   }
@@ -149,7 +186,17 @@ package final class PortMapper {
     }
   }
 
-  private func reconcile() -> Reply {
+  /// Makes the kernel agree again, where an earlier attempt has failed.
+  package func repairIfOwed() {
+    guard owesRepair else { return }
+    do {
+      try convergeEverything()
+    } catch {
+      log.debug("the kernel's table still cannot be repaired", metadata: ["error": "\(error)"])
+    }
+  }
+
+  func reconcile() -> Reply {
     do {
       try convergeEverything()
       return try unchanged()
@@ -170,11 +217,14 @@ package final class PortMapper {
       want += change.after?.elements(policy) ?? []
     }
     let neighbours = try neighbours(of: scope)
-    have += (scope.containers.values.compactMap(\.before) + neighbours).elements
-    want += (scope.containers.values.compactMap(\.after) + neighbours).elements
+    have += elements(
+      of: scope.containers.values.compactMap(\.before) + neighbours, except: awaiting.union(scope.confirmed))
+    want += elements(of: scope.containers.values.compactMap(\.after) + neighbours, except: awaiting)
     let change = difference(from: have, to: want)
     if change.isEmpty { return }
+    crashPoint("sending")
     try kernel.apply(change, skeleton: .keep)
+    crashPoint("answered")
     verifiedGeneration = nil
   }
 
@@ -219,7 +269,9 @@ package final class PortMapper {
       if stale.isEmpty { return }
       let local = held.localAddresses
       let ended = try Conntrack.open().end(stale) { $0.isLoopback || local.contains($0) }
+      crashPoint("flows-ended")
       try store.forgetStaleFlows(through: last)
+      crashPoint("flows-forgotten")
       if ended > 0 { log.info("stale flows ended", metadata: ["flows": "\(ended)"]) }
     } catch {
       log.error("could not end stale flows", metadata: ["error": "\(error)"])
@@ -240,6 +292,7 @@ package final class PortMapper {
     for id in scope.networks.keys { networks.set(nil, id: id) }
     for (id, change) in scope.networks { networks.set(change.before, id: id) }
     policy = scope.policyBefore ?? policy
+    awaiting.formUnion(scope.confirmed)
   }
 
   /// The kernel refused what the database has recorded already: put it back, memory too.
@@ -247,6 +300,7 @@ package final class PortMapper {
     restoreMemory(scope)
     do {
       try store.transaction {
+        defer { crashPoint("undone") }
         for record in scope.containers.values.compactMap(\.after) { try store.removeContainer(row: record.row) }
         for (id, change) in scope.networks where change.before == nil { try store.removeNetwork(id: id) }
         for before in scope.networks.values.compactMap(\.before) { try store.record(before.network) }
@@ -254,9 +308,7 @@ package final class PortMapper {
         try store.dropStaleFlows(after: lastStaleFlow)
       }
     } catch {
-      log.critical(
-        "the kernel refused an event and the database could not be put back; restart the agent to converge them",
-        metadata: ["error": "\(error)"])
+      undoFailure = error
     }
   }
 
@@ -265,6 +317,10 @@ package final class PortMapper {
     var new = record
     new.row = 0
     new.row = try store.record(new)
+    if awaiting.remove(record.row) != nil {
+      awaiting.insert(new.row)
+      try store.holdBack(row: new.row)
+    }
     release(record)
     claim(new)
   }
@@ -279,7 +335,7 @@ package final class PortMapper {
   }
 
   /// What a client is told when a round failed for no fault of its request; logged here, once.
-  private func refusal(of error: any Error, _ doing: String) -> RequestError {
+  func refusal(of error: any Error, _ doing: String) -> RequestError {
     log.error("could not \(doing)", metadata: ["error": "\(error)"])
     return switch error {
     case let error as RequestError: error

@@ -27,7 +27,13 @@ extension PortMapper {
     }
   }
 
-  func state(_ binding: Binding) -> Mapping.State { held.state(of: binding) }
+  func state(_ binding: Binding, of record: ContainerRecord) -> Mapping.State {
+    if awaiting.contains(record.row) {
+      return .pending(
+        reason: "source \"\(record.container.source)\" has not announced the container since the host booted")
+    }
+    return held.state(of: binding)
+  }
 
   private func status() throws -> Status {
     let counts = try store.counts()
@@ -45,6 +51,17 @@ extension PortMapper {
       inSync = false
       degraded.append(.init(code: "kernel-unreadable", message: "the kernel's table could not be read: \(error)"))
     }
+    if !administrators.isEmpty {
+      degraded.append(
+        .init(code: "maintenance", message: "the table is left to an administrator; pmagent maintenance is running"))
+    }
+    degraded += try awaitingReasons()
+    if let reason = host.loopback.unsupported, networks.all.contains(where: { $0.loopbackBridge != nil }) {
+      degraded.append(
+        .init(
+          code: Warning.Code.ipv6LoopbackUnsupported.rawValue,
+          message: "ports published on ::1 reach nothing: \(reason)"))
+    }
     for reason in held.waiting.values.sorted(by: { $0.message < $1.message }) {
       degraded.append(.init(code: reason.code, message: reason.message))
     }
@@ -55,6 +72,7 @@ extension PortMapper {
         ("held_ports", .integer(Int64(held.count))),
         ("descriptor_limit", .integer(Int64(descriptorLimit()))),
         ("firewall", .bool(kernel != nil)),
+        ("owner", .bool(kernel?.ownership == .owned)),
       ])
   }
 
@@ -65,7 +83,9 @@ extension PortMapper {
       let (old, new) = (Set(before), Set(after))
       let removed = before.filter { !new.contains($0) }.map { (Change.removed, $0, change.before) }
       let added = after.filter { !old.contains($0) }.map { (Change.added, $0, change.after) }
-      return (removed + added).compactMap { kind, binding, record in
+      let confirmed = change.after.map { scope.confirmed.contains($0.row) } ?? false
+      let changed = confirmed ? after.filter(old.contains).map { (Change.changed, $0, change.after) } : []
+      return (removed + added + changed).compactMap { kind, binding, record in
         record.map { (kind, mapping(binding, of: $0, networks, state: state)) }
       }
     }
@@ -73,17 +93,19 @@ extension PortMapper {
 }
 
 func mapping(
-  _ binding: Binding, of record: ContainerRecord, _ networks: Networks, state: (Binding) -> Mapping.State
+  _ binding: Binding, of record: ContainerRecord, _ networks: Networks,
+  state: (Binding, ContainerRecord) -> Mapping.State
 ) -> Mapping {
   Mapping(
     container: record.container.id, name: record.container.name,
-    network: networks.byID[binding.network]?.network.name ?? binding.network, binding: binding, state: state(binding))
+    network: networks.byID[binding.network]?.network.name ?? binding.network, binding: binding,
+    state: state(binding, record))
 }
 
 // What can be answered from the database alone, so that the commands work while the agent is down.
 extension Store {
   func mappings(
-    _ filter: MappingFilter, _ networks: Networks, state: (Binding) -> Mapping.State
+    _ filter: MappingFilter, _ networks: Networks, state: (Binding, ContainerRecord) -> Mapping.State
   ) throws -> [Mapping] {
     var mappings: [Mapping] = []
     func add(_ record: ContainerRecord) {

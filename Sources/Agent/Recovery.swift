@@ -1,3 +1,4 @@
+import CrashPoints
 import Feed
 import Logging
 import Netfilter
@@ -9,19 +10,36 @@ extension PortMapper {
   /// everything.
   ///
   /// Fails with `StoreError` (damaged), `KernelError` (no permission), `NamespaceLock.Taken` (another agent).
-  package static func start(_ configuration: Configuration, _ store: Store, log: Logger) throws -> PortMapper {
-    let kernel = configuration.firewall ? try KernelRuleset.open() : nil
-    let mapper = PortMapper(
-      store: store, kernel: kernel, lock: configuration.firewall ? try NamespaceLock.take() : nil,
-      configuration: configuration, log: log)
-    try mapper.host.forgetEarlierBoot()
+  package static func start(
+    _ configuration: Configuration, _ store: Store, tableSocket: CInt? = nil, log: Logger
+  ) throws -> PortMapper {
+    guard configuration.firewall else {
+      return try start(configuration, store, kernel: nil, lock: nil, log: log)
+    }
+    let lock = try NamespaceLock.take()
+    let kernel = try openKernel(configuration, tableSocket, log)
+    return try start(configuration, store, kernel: kernel, lock: lock, log: log)
+  }
+
+  /// The same on an open `kernel`; without a `lock`, the caller answers for being alone.
+  static func start(
+    _ configuration: Configuration, _ store: Store, kernel: (any RulesetStore)?, lock: consuming NamespaceLock?,
+    log: Logger
+  ) throws -> PortMapper {
+    let mapper = PortMapper(store: store, kernel: kernel, lock: lock, configuration: configuration, log: log)
+    // In one transaction: a crash in between would make the next start the second one of this boot.
+    try store.transaction {
+      try mapper.holdBackUnconfirmed(isFirstStartSinceBoot: try mapper.host.forgetEarlierBoot())
+    }
     _ = mapper.held.addressesChanged(to: try localAddresses())
     try mapper.load()
+    crashPoint("loaded")
     var scope = Scope()
     try mapper.intendForwarding(for: mapper.networks.all, &scope)
     // The filter first: forwarding and `route_localnet` are only turned on when it is in place.
     try mapper.convergeEverything()
     if kernel != nil {
+      crashPoint("filter-installed")
       mapper.enableIntendedForwarding()
       for network in mapper.networks.all { mapper.host.prepare(network) }
     }
@@ -112,29 +130,33 @@ extension PortMapper {
   }
 
   /// Reads the whole table and repairs it. Equal means that nothing is written.
-  func convergeEverything() throws {
+  func convergeEverything(after foreign: ForeignChange? = nil) throws {
     guard let kernel else { return }
+    owesRepair = true
     let want = try wantedElements()
     let installed = try kernel.read()
+    crashPoint("table-read")
     if let installed, installed.skeletonIsCurrent {
       let change = difference(from: installed.elements, to: want)
       if !change.isEmpty {
         try kernel.apply(change, skeleton: .keep)
-        log.notice(
-          "kernel table repaired",
-          metadata: ["extra": "\(change.removals.count)", "missing": "\(change.additions.count)"])
+        log.notice("kernel table repaired", metadata: change.metadata.merging(foreign.metadata) { $1 })
       }
     } else {
       try kernel.apply(difference(from: [], to: want), skeleton: .rebuild)
       log.notice(
-        installed == nil ? "kernel table created" : "kernel table rebuilt", metadata: ["elements": "\(want.count)"])
+        installed == nil ? "kernel table created" : "kernel table rebuilt: its chains, sets or rules were other ones",
+        metadata: foreign.metadata.merging(["elements": "\(want.count)"]) { $1 })
     }
+    crashPoint("table-repaired")
+    owesRepair = false
+    host.loopback.converge(to: networks.all)
     verifiedGeneration = try kernel.generation()
   }
 
   private func wantedElements() throws -> [Element] {
     var want = policy.elements + networks.all.flatMap { $0.elements(policy) }
-    try store.forEachContainer { want += $0.elements }
+    try store.forEachContainer { if !awaiting.contains($0.row) { want += $0.elements } }
     return want
   }
 
@@ -166,7 +188,7 @@ extension PortMapper {
     if generation == verifiedGeneration { return true }
     let want = try wantedElements()
     guard let installed = try kernel.read(), installed.skeletonIsCurrent,
-      difference(from: installed.elements, to: want).isEmpty
+      difference(from: installed.elements, to: want).isEmpty, try host.loopback.agrees(with: networks.all)
     else { return false }
     verifiedGeneration = installed.generation
     return true

@@ -1,3 +1,4 @@
+import Logging
 import PortMaps
 import Storage
 
@@ -16,8 +17,12 @@ struct Scope {
 
   private(set) var containers: [Key: Change<ContainerRecord>] = [:]
   private(set) var networks: [String: Change<ResolvedNetwork>] = [:]
+  /// Rows of containers that had been waiting for their source, so that nothing of them was installed before.
+  private(set) var confirmed: Set<Int64> = []
   /// `nil`: not touched.
   private(set) var policyBefore: FilterPolicy?
+  /// What is to be logged once the round has happened.
+  private(set) var lines: [(level: Logger.Level, message: Logger.Message, metadata: Logger.Metadata)] = []
   let journal = Journal()
 
   /// Ports that were not held before; a class, because port choice fills it through a closure.
@@ -35,14 +40,26 @@ struct Scope {
     networks[id] = Change(before: networks[id].map(\.before) ?? before, after: after)
   }
 
+  mutating func note(confirmed row: Int64) { confirmed.insert(row) }
+
   mutating func note(policyBefore policy: FilterPolicy) { policyBefore = policyBefore ?? policy }
+
+  mutating func log(_ message: Logger.Message, _ metadata: Logger.Metadata, level: Logger.Level = .info) {
+    lines.append((level, message, metadata))
+  }
+
+  mutating func log(_ warning: Warning, about metadata: Logger.Metadata) {
+    log("\(warning.message)", metadata.merging(["code": "\(warning.code.rawValue)"]) { $1 }, level: .warning)
+  }
 
   /// `later` happened after everything in here.
   mutating func merge(_ later: Scope) {
     for (key, change) in later.containers { note(container: key, before: change.before, after: change.after) }
     for (id, change) in later.networks { note(network: id, before: change.before, after: change.after) }
     if let policy = later.policyBefore { note(policyBefore: policy) }
+    confirmed.formUnion(later.confirmed)
     journal.held += later.journal.held
+    lines += later.lines
   }
 }
 

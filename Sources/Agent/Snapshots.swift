@@ -42,9 +42,9 @@ extension PortMapper {
       try drop(network, &scope)
       pruned += 1
     }
-    log.info(
+    scope.log(
       "snapshot complete",
-      metadata: [
+      [
         "source": "\(key.source)", "containers": "\(snapshot.containers.count)",
         "networks": "\(snapshot.networks.count)", "pruned": "\(pruned)",
       ])

@@ -21,7 +21,7 @@ package struct StoredState {
 
   /// Their state is `live`: nobody who could tell otherwise is running.
   package func mappings(_ filter: MappingFilter) throws -> [Mapping] {
-    try store.mappings(filter, networks) { _ in .live }
+    try store.mappings(filter, networks) { _, _ in .live }
   }
 
   package func networkDescriptions() throws -> [NetworkDescription] { try store.describe(networks) }
@@ -49,7 +49,8 @@ package enum Teardown {
     // Held until the end: no agent may start in between.
     let lock = try NamespaceLock.take()
     try KernelRuleset.open().deleteTable()
-    var lines = ["removed table \(Skeleton.family) \(Skeleton.table)"]
+    try LoopbackPath.open().remove()
+    var lines = [Skeleton.family, "netdev"].map { "removed table \($0) \(Skeleton.table)" }
     for (name, previous) in try store.sysctls() {
       let sysctl = Sysctl(path: name)
       if sysctl.value == nil {

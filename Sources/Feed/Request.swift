@@ -36,6 +36,9 @@ package enum Event: Sendable, Hashable {
   case snapshotBegin
   case snapshotEnd
   case reconcile
+  /// The connection's user may change the table until `maintenanceEnd`, or until the connection closes.
+  case maintenanceBegin
+  case maintenanceEnd
 }
 
 /// A request that reads.

@@ -60,6 +60,8 @@ enum EventKind: String, CaseIterable, WireDecodable {
   case snapshotBegin = "snapshot.begin"
   case snapshotEnd = "snapshot.end"
   case reconcile
+  case maintenanceBegin = "maintenance.begin"
+  case maintenanceEnd = "maintenance.end"
 
   init(wire value: JSON) throws(RequestError) {
     guard let kind = Self(rawValue: try String(wire: value)) else {
@@ -77,7 +79,7 @@ enum EventKind: String, CaseIterable, WireDecodable {
     case .containerConnect: ["container", "endpoint"]
     case .containerDisconnect: ["container", "network"]
     case .containerPublish, .containerUnpublish: ["container", "publish"]
-    case .snapshotBegin, .snapshotEnd, .reconcile: []
+    case .snapshotBegin, .snapshotEnd, .reconcile, .maintenanceBegin, .maintenanceEnd: []
     }
   }
 }
@@ -117,6 +119,8 @@ extension Event {
     case .snapshotBegin: self = .snapshotBegin
     case .snapshotEnd: self = .snapshotEnd
     case .reconcile: self = .reconcile
+    case .maintenanceBegin: self = .maintenanceBegin
+    case .maintenanceEnd: self = .maintenanceEnd
     }
   }
 }

@@ -61,7 +61,7 @@ struct Batch {
   }
 
   /// One message; `write` appends it under the sequence number it is given.
-  private mutating func message(_ operation: Operation, _ write: (inout MessageWriter, UInt32) -> Void) {
+  mutating func message(_ operation: Operation, _ write: (inout MessageWriter, UInt32) -> Void) {
     let sequence = next
     messages.append((writer.bytes.count, operation))
     write(&writer, sequence)
@@ -139,13 +139,28 @@ struct Batch {
 
   mutating func deleteTable() { table("delete table", NFT_MSG_DELTABLE, 0) }
 
+  /// Gives a table whose owner is gone to this socket, contents and all.
+  mutating func adoptTable() {
+    table("add table", NFT_MSG_NEWTABLE, NLM_F_CREATE) { $0.attribute(NFTA_TABLE_FLAGS) { $0.big(TableFlags.owned) } }
+  }
+
+  /// A table that is owned, then the deletion of one that cannot be there: the kernel understands the first or not, and rolls
+  /// back in any case.
+  mutating func probeOwnership() {
+    table("create table", NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, named: "pmagent-probe") {
+      $0.attribute(NFTA_TABLE_FLAGS) { $0.big(TableFlags.owned) }
+    }
+    table("delete table", NFT_MSG_DELTABLE, 0, named: "pmagent-never")
+  }
+
   private mutating func table(
-    _ words: String, _ type: nf_tables_msg_types, _ flags: Int32, _ attributes: (inout MessageWriter) -> Void = { _ in }
+    _ words: String, _ type: nf_tables_msg_types, _ flags: Int32, named name: String = Skeleton.table,
+    _ attributes: (inout MessageWriter) -> Void = { _ in }
   ) {
-    message(.object("\(words) \(Skeleton.family) \(Skeleton.table)")) { writer, sequence in
+    message(.object("\(words) \(Skeleton.family) \(name)")) { writer, sequence in
       writer.message(nfTablesType(type), flags: NLM_F_REQUEST | flags, sequence: sequence, family: UInt8(NFPROTO_INET))
       {
-        $0.string(NFTA_TABLE_NAME, Skeleton.table)
+        $0.string(NFTA_TABLE_NAME, name)
         attributes(&$0)
       }
     }

@@ -82,6 +82,9 @@ extension Statement {
       load(key) + [find(set, into: register(0)), translate(NFT_NAT_SNAT, family, portAt: nil)]
     case .masquerade:
       [Expression("masq")]
+    case .setMark(let bit):
+      // meta mark set meta mark | 0x00001000
+      changeMark(keeping: ~bit, setting: bit)
     case .counter:
       [Expression("counter")]
     case .verdict(let verdict):
@@ -153,12 +156,50 @@ private func within(_ selector: Selector, _ prefix: IPPrefix) -> [Expression] {
 private func conntrack(_ key: nft_ct_keys, anyOf bits: UInt32) -> [Expression] {
   [
     Expression("ct", (NFTNL_EXPR_CT_KEY, .number(key.rawValue)), (NFTNL_EXPR_CT_DREG, register(0))),
-    Expression(
-      "bitwise", (NFTNL_EXPR_BITWISE_SREG, register(0)), (NFTNL_EXPR_BITWISE_DREG, register(0)),
-      (NFTNL_EXPR_BITWISE_LEN, .number(4)), (NFTNL_EXPR_BITWISE_MASK, .bytes(native(bits))),
-      (NFTNL_EXPR_BITWISE_XOR, .bytes(native(0)))),
+    bitwise(mask: bits, xor: 0),
     compare(NFT_CMP_NEQ, native(0)),
   ]
+}
+
+private func bitwise(mask: UInt32, xor: UInt32) -> Expression {
+  Expression(
+    "bitwise", (NFTNL_EXPR_BITWISE_SREG, register(0)), (NFTNL_EXPR_BITWISE_DREG, register(0)),
+    (NFTNL_EXPR_BITWISE_LEN, .number(4)), (NFTNL_EXPR_BITWISE_MASK, .bytes(native(mask))),
+    (NFTNL_EXPR_BITWISE_XOR, .bytes(native(xor))))
+}
+
+private func changeMark(keeping kept: UInt32, setting bits: UInt32) -> [Expression] {
+  [
+    meta(NFT_META_MARK, 0), bitwise(mask: kept, xor: bits),
+    Expression("meta", (NFTNL_EXPR_META_KEY, .number(NFT_META_MARK.rawValue)), (NFTNL_EXPR_META_SREG, register(0))),
+  ]
+}
+
+/// The rule of `table netdev pmagent`: `interface` is the index of `lo`.
+func forwardingToLoopback(_ interface: UInt32) -> [Expression] {
+  // meta protocol ip6 ip6 daddr ::1
+  [meta(NFT_META_PROTOCOL, 0), compare(NFT_CMP_EQ, [0x86, 0xdd])] + within(.daddr(.ipv6), Skeleton.loopback6)
+    // meta mark & 0x00001000 != 0
+    + [meta(NFT_META_MARK, 0), bitwise(mask: Skeleton.loopbackMark, xor: 0), compare(NFT_CMP_NEQ, native(0))]
+    // meta mark set meta mark & 0xffffefff
+    + changeMark(keeping: ~Skeleton.loopbackMark, setting: 0)
+    // ether daddr set 00:00:00:00:00:00
+    + [
+      immediate([UInt8](repeating: 0, count: 6)),
+      Expression(
+        "payload", (NFTNL_EXPR_PAYLOAD_SREG, register(0)),
+        (NFTNL_EXPR_PAYLOAD_BASE, .number(NFT_PAYLOAD_LL_HEADER.rawValue)), (NFTNL_EXPR_PAYLOAD_OFFSET, .number(0)),
+        (NFTNL_EXPR_PAYLOAD_LEN, .number(6)), (NFTNL_EXPR_PAYLOAD_CSUM_TYPE, .number(0)),
+        (NFTNL_EXPR_PAYLOAD_CSUM_OFFSET, .number(0)), (NFTNL_EXPR_PAYLOAD_FLAGS, .number(0))),
+      // counter fwd to "lo"
+      Expression("counter"),
+      immediate(native(interface)),
+      Expression("fwd", (NFTNL_EXPR_FWD_SREG_DEV, register(0))),
+    ]
+}
+
+private func immediate(_ bytes: [UInt8]) -> Expression {
+  Expression("immediate", (NFTNL_EXPR_IMM_DREG, register(0)), (NFTNL_EXPR_IMM_DATA, .bytes(bytes)))
 }
 
 /// The flags are stated although they are 0: the kernel lists them, and what it lists is compared with this.

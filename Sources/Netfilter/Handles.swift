@@ -121,11 +121,15 @@ struct RuleHandle: ~Copyable {
   private let rule = allocated(nftnl_rule_alloc())
 
   init(_ definition: Rule, in chain: ChainName) {
+    self.init(definition.expressions, in: chain.rawValue, NFPROTO_INET, comment: definition.comment)
+  }
+
+  init(_ expressions: [Expression], in chain: String, _ family: Int, comment: String?) {
     nftnl_rule_set_str(rule, id(NFTNL_RULE_TABLE), Skeleton.table)
-    nftnl_rule_set_str(rule, id(NFTNL_RULE_CHAIN), chain.rawValue)
-    nftnl_rule_set_u32(rule, id(NFTNL_RULE_FAMILY), UInt32(NFPROTO_INET))
-    for expression in definition.expressions { nftnl_rule_add_expr(rule, made(expression)) }
-    guard let comment = definition.comment.map(userdata(comment:)) else { return }
+    nftnl_rule_set_str(rule, id(NFTNL_RULE_CHAIN), chain)
+    nftnl_rule_set_u32(rule, id(NFTNL_RULE_FAMILY), UInt32(family))
+    for expression in expressions { nftnl_rule_add_expr(rule, made(expression)) }
+    guard let comment = comment.map(userdata(comment:)) else { return }
     nftnl_rule_set_data(rule, id(NFTNL_RULE_USERDATA), comment, UInt32(comment.count))
   }
 
@@ -196,12 +200,13 @@ extension Message {
 extension MessageWriter {
   /// A message whose attributes libnftnl builds: `build` must write less than 8 KiB.
   mutating func object(
-    _ type: nf_tables_msg_types, flags: Int32, sequence: UInt32, _ build: (UnsafeMutablePointer<nlmsghdr>) -> Void
+    _ type: nf_tables_msg_types, flags: Int32, sequence: UInt32, family: Int = NFPROTO_INET,
+    _ build: (UnsafeMutablePointer<nlmsghdr>) -> Void
   ) {
     withUnsafeTemporaryAllocation(byteCount: 8192, alignment: 8) { buffer in
       guard
         let header = nftnl_nlmsg_build_hdr(
-          buffer.baseAddress, nfTablesType(type), UInt16(NFPROTO_INET), UInt16(flags), sequence)
+          buffer.baseAddress, nfTablesType(type), UInt16(family), UInt16(flags), sequence)
       else { return }
       build(header)
       append(UnsafeRawBufferPointer(start: header, count: Int(header.pointee.nlmsg_len)))

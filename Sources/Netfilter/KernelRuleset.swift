@@ -12,8 +12,8 @@
 // A transaction that a signal interrupted is answered EINTR, rolled back, and sent again. ERESTART, the other answer that
 // asks for a repetition, exists for transactions that name a generation, and ours do not: elements are ours alone.
 //
-// What it does not defend against: another process with CAP_NET_ADMIN that edits the table between `read` and `apply`. The
-// result is refused or is noticed by the next `read`; with `owner` the kernel refuses such edits.
+// What it does not defend against: another process with CAP_NET_ADMIN that edits a table that is not owned between `read` and
+// `apply`. The result is refused or is noticed by the next `read`; an owned table the kernel defends itself.
 
 import CNetfilter
 import Glibc
@@ -39,10 +39,10 @@ package struct InstalledRuleset: Sendable {
 
 /// The one netlink socket that writes our table, in the network namespace it was opened in.
 ///
-/// Kept open for life: closing it costs milliseconds, and a table created with `owner` belongs to the socket.
+/// Kept open for life: closing it costs milliseconds, and an owned table belongs to the socket.
 package final class KernelRuleset {
   private var socket: NetlinkSocket
-  private let owner: Bool
+  package private(set) var ownership: Ownership
   private var batch = Batch()
 
   /// Committed or not.
@@ -50,34 +50,56 @@ package final class KernelRuleset {
   package private(set) var messagesSent = 0
   package private(set) var elementsSent = 0
 
-  private init(_ socket: consuming NetlinkSocket, owner: Bool) {
+  private init(_ socket: consuming NetlinkSocket, _ ownership: Ownership) {
     self.socket = socket
-    self.owner = owner
+    self.ownership = ownership
   }
 
-  /// `owner`: the table that `apply` builds can be changed by this socket only and outlives it (Linux 6.9).
+  /// `owner`: the table is to be owned, which `ownership` then says, unless the kernel does not know how. `socket`: a socket
+  /// that an earlier process had opened here, and that may own the table; it is this object's from now on.
   ///
   /// Needs CAP_NET_ADMIN, else throws `notPermitted`.
-  package static func open(owner: Bool = false) throws(KernelError) -> KernelRuleset {
-    KernelRuleset(try NetlinkSocket.open(), owner: owner)
+  package static func open(owner: Bool = false, on socket: Int32? = nil) throws(KernelError) -> KernelRuleset {
+    let socket = if let socket { try NetlinkSocket.adopt(socket) } else { try NetlinkSocket.open() }
+    let kernel = KernelRuleset(socket, .plain)
+    if owner, try kernel.socket.canOwnTables() { kernel.ownership = .owned }
+    return kernel
+  }
+
+  // MARK: Ownership
+
+  package var descriptor: Int32? { socket.descriptor }
+  package var portID: UInt32 { socket.portID }
+
+  package func release() throws(KernelError) {
+    guard ownership == .owned else { return }
+    // The old one is closed by this, and only then belongs the table to nobody.
+    socket = try NetlinkSocket.open()
+    ownership = .released
+  }
+
+  package func takeBack() {
+    if ownership == .released { ownership = .owned }
+  }
+
+  /// Makes a table ours whose owner is gone: its contents stay, and nobody else can change them any more.
+  private func adoptOrphan() throws(KernelError) {
+    guard ownership == .owned, try socket.table()?.flags == TableFlags.orphaned else { return }
+    try transact { $0.adoptTable() }
   }
 
   // MARK: Writing
 
-  /// One transaction: the skeleton, then removals, then additions. Sends nothing when there is nothing to do.
-  ///
-  /// Throws `refused` or `notPermitted` when the kernel changed nothing, `unknownOutcome` when it must be read.
   package func apply(_ change: RulesetChange, skeleton: SkeletonAction) throws(KernelError) {
     try transact { batch in
       switch skeleton {
       case .keep: batch.delete(change.removals)
-      case .rebuild: batch.rebuildSkeleton(owner: owner)
+      case .rebuild: batch.rebuildSkeleton(owner: ownership == .owned)
       }
       batch.add(change.additions)
     }
   }
 
-  /// Nothing happens when the table is absent.
   package func deleteTable() throws(KernelError) {
     guard try socket.table() != nil else { return }
     do {
@@ -116,15 +138,16 @@ package final class KernelRuleset {
       return "nf_tables refuses to change \(tableName): the capability CAP_NET_ADMIN is missing"
     }
     return """
-      \(tableName) belongs to another program, netlink port id \(portID) (usually its process id): \
-      stop that program, or let it delete the table
+      \(tableName) belongs to another program's netlink socket, port id \(portID) (usually its process id): stop that \
+      program; where it is gone, the service manager keeps its socket (systemctl stop pmagent)
       """
   }
 
   // MARK: Reading
 
-  /// What is installed; `nil` when the table is absent. Read again until nothing changed in between.
+  /// Read again until nothing changed in between.
   package func read() throws(KernelError) -> InstalledRuleset? {
+    try adoptOrphan()
     for _ in 1...Self.attempts {
       let generation = try socket.generation()
       guard let table = try socket.table() else { return nil }
@@ -137,10 +160,8 @@ package final class KernelRuleset {
   /// `nil` when the table changes meanwhile.
   private func installed(_ table: NetlinkSocket.Table, _ generation: UInt32) throws(KernelError) -> InstalledRuleset? {
     guard let skeleton = try socket.skeleton(of: table) else { return nil }
-    let isOurs = table.owner == (owner ? socket.portID : nil)
     var installed = InstalledRuleset(
-      elements: [], skeletonIsCurrent: isOurs && skeleton == .expected(owner: owner), generation: generation,
-      ownerPortID: table.owner)
+      elements: [], skeletonIsCurrent: isOurs(table, skeleton), generation: generation, ownerPortID: table.owner)
     guard installed.skeletonIsCurrent else { return installed }
     for definition in Skeleton.sets {
       guard let read = try socket.elements(of: definition) else { return nil }
@@ -153,7 +174,15 @@ package final class KernelRuleset {
     return installed
   }
 
-  /// The number of the last committed transaction of this network namespace, whosever it was.
+  private func isOurs(_ table: NetlinkSocket.Table, _ skeleton: SkeletonState) -> Bool {
+    switch ownership {
+    case .plain: skeleton == .expected(flags: 0)
+    case .owned: table.owner == socket.portID && skeleton == .expected(flags: TableFlags.owned)
+    // One that was rebuilt meanwhile is plain.
+    case .released: [.expected(flags: TableFlags.orphaned), .expected(flags: 0)].contains(skeleton)
+    }
+  }
+
   package func generation() throws(KernelError) -> UInt32 { try socket.generation() }
 
   /// Interruptions are rare; this many in a row mean that something else is wrong.

@@ -17,15 +17,22 @@ struct MessageWriter {
   mutating func message(
     _ type: UInt16, flags: Int32, sequence: UInt32, family: UInt8, resource: UInt16 = 0, _ body: (inout Self) -> Void
   ) {
+    message(type, flags: flags, sequence: sequence) {
+      $0.bytes.append(family)
+      $0.bytes.append(0)
+      $0.big(resource)
+      body(&$0)
+    }
+  }
+
+  /// A message of another netlink family: `body` begins with that family's own header.
+  mutating func message(_ type: UInt16, flags: Int32, sequence: UInt32, _ body: (inout Self) -> Void) {
     let start = bytes.count
     native(UInt32(0))
     native(type)
     native(UInt16(flags))
     native(sequence)
     native(UInt32(0))
-    bytes.append(family)
-    bytes.append(0)
-    big(resource)
     body(&self)
     patch(UInt32(bytes.count - start), at: start)
   }
@@ -71,7 +78,7 @@ struct MessageWriter {
     }
   }
 
-  private mutating func native(_ value: some FixedWidthInteger) {
+  mutating func native(_ value: some FixedWidthInteger) {
     withUnsafeBytes(of: value) { bytes.append(contentsOf: $0) }
   }
 

@@ -40,9 +40,9 @@ struct NetlinkSocket: ~Copyable {
 
   deinit { mnl_socket_close(socket) }
 
-  /// In the network namespace of the calling thread.
-  static func open() throws(KernelError) -> NetlinkSocket {
-    guard let socket = mnl_socket_open2(NETLINK_NETFILTER, Int32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)) else {
+  /// In the network namespace of the calling thread. `bus`: a netlink family, netlink(7).
+  static func open(_ bus: Int32 = NETLINK_NETFILTER) throws(KernelError) -> NetlinkSocket {
+    guard let socket = mnl_socket_open2(bus, Int32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)) else {
       throw .system(operation: "open a netlink socket", errno: errno)
     }
     guard mnl_socket_bind(socket, 0, 0) == 0 else {
@@ -55,6 +55,40 @@ struct NetlinkSocket: ~Copyable {
     return netlink
   }
 
+  /// Takes over a socket of an earlier process, with its port id and what it owns. Throws when it is not one of
+  /// NETLINK_NETFILTER in the network namespace of the calling thread, and closes it.
+  static func adopt(_ descriptor: Int32) throws(KernelError) -> NetlinkSocket {
+    func failure(_ number: Int32) -> KernelError {
+      close(descriptor)
+      return .system(operation: "adopt descriptor \(descriptor) as a netlink socket", errno: number)
+    }
+    let fresh = try open()
+    let (protocolNumber, cookie) = (
+      socketOption(descriptor, SO_PROTOCOL, Int32.self), socketOption(descriptor, SO_NETNS_COOKIE, UInt64.self)
+    )
+    guard protocolNumber == NETLINK_NETFILTER, cookie != nil,
+      cookie == socketOption(fresh.descriptor, SO_NETNS_COOKIE, UInt64.self)
+    else { throw failure(EINVAL) }
+    let flags = fcntl(descriptor, F_GETFL)
+    guard flags >= 0, fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) == 0, fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0,
+      let socket = mnl_socket_fdopen(descriptor)
+    else { throw failure(errno) }
+    var netlink = NetlinkSocket(socket)
+    try netlink.configure()
+    netlink.discardAnswers()
+    return netlink
+  }
+
+  var descriptor: Int32 { mnl_socket_get_fd(socket) }
+
+  /// What the earlier process did not live to read.
+  private mutating func discardAnswers() {
+    var count: Int
+    repeat {
+      count = recv(descriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+    } while count >= 0 || errno != EAGAIN
+  }
+
   private func configure() throws(KernelError) {
     // A batch is one send and must fit the send buffer. This is a limit, not an allocation: 1,000,000 elements need 60 MB.
     try option(SOL_SOCKET, SO_SNDBUFFORCE, 128 << 20, "SO_SNDBUFFORCE")
@@ -65,7 +99,7 @@ struct NetlinkSocket: ~Copyable {
     try option(SOL_NETLINK, NETLINK_CAP_ACK, 1, "NETLINK_CAP_ACK")
   }
 
-  private func option(_ level: Int32, _ name: Int32, _ value: Int32, _ text: String) throws(KernelError) {
+  func option(_ level: Int32, _ name: Int32, _ value: Int32, _ text: String) throws(KernelError) {
     var value = value
     guard setsockopt(mnl_socket_get_fd(socket), level, name, &value, socklen_t(MemoryLayout<Int32>.size)) == 0 else {
       if errno == EPERM { throw .notPermitted("\(text): the capability CAP_NET_ADMIN is missing") }
@@ -138,4 +172,13 @@ extension NetlinkSocket.Answers {
     default: receive(message)
     }
   }
+}
+
+/// Of a kind that is a number; `nil` when the socket has no such option.
+private func socketOption<Number: FixedWidthInteger>(_ socket: Int32, _ name: Int32, _: Number.Type) -> Number? {
+  var (value, length) = (Number.zero, socklen_t(MemoryLayout<Number>.size))
+  guard getsockopt(socket, SOL_SOCKET, name, &value, &length) == 0, length == MemoryLayout<Number>.size else {
+    return nil
+  }
+  return value
 }

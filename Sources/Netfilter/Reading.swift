@@ -33,6 +33,20 @@ extension NetlinkSocket {
     return answer == .absent ? nil : table
   }
 
+  /// Whether the kernel knows tables that are owned and persist (Linux 6.9). Asked, for a version number proves nothing; no
+  /// table is made by it, and no generation.
+  mutating func canOwnTables() throws(KernelError) -> Bool {
+    var batch = Batch()
+    batch.begin(nextSequence)
+    batch.probeOwnership()
+    batch.end()
+    let errors = try exchange(batch.bytes, sequences: batch.sequences).errors
+    if errors.contains(where: { $0.errno == EPERM }) {
+      throw .notPermitted("nf_tables refuses transactions: the capability CAP_NET_ADMIN is missing")
+    }
+    return errors.map(\.sequence) == [batch.lastSequence]
+  }
+
   /// Chains, sets and rules; `nil` when they changed meanwhile.
   mutating func skeleton(of table: Table) throws(KernelError) -> SkeletonState? {
     var state = SkeletonState(flags: table.flags, comment: table.comment, objectCount: table.use)
@@ -76,15 +90,15 @@ extension NetlinkSocket {
 
   enum Answer { case complete, interrupted, absent }
 
-  private mutating func ask(
-    _ type: nf_tables_msg_types, dump: Bool = false, _ operation: String,
+  mutating func ask(
+    _ type: nf_tables_msg_types, dump: Bool = false, family: Int = NFPROTO_INET, _ operation: String,
     _ attributes: (inout MessageWriter) -> Void = { _ in }, _ receive: (Message) -> Void
   ) throws(KernelError) -> Answer {
     let sequence = nextSequence
     var writer = MessageWriter()
     writer.message(
       nfTablesType(type), flags: dump ? NLM_F_REQUEST | NLM_F_DUMP : NLM_F_REQUEST, sequence: sequence,
-      family: UInt8(NFPROTO_INET), attributes)
+      family: UInt8(family), attributes)
     let answers: Answers
     do {
       answers = try exchange(writer.bytes, sequences: sequence...sequence, receive: receive)

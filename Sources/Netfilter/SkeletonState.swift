@@ -2,8 +2,11 @@ import CNetfilter
 import PortMaps
 
 enum TableFlags {
-  /// `enum nft_table_flags` of Linux 6.9; Debian 12's header lacks PERSIST.
-  static let owned: UInt32 = NFT_TABLE_F_OWNER.rawValue | 0x4
+  static let owned: UInt32 = NFT_TABLE_F_OWNER.rawValue | persist
+  /// What the kernel leaves when the owner goes.
+  static let orphaned = persist
+  /// NFT_TABLE_F_PERSIST of Linux 6.9, which Debian 12's header lacks.
+  private static let persist: UInt32 = 0x4
 }
 
 /// The static part of a table in libnftnl's words, as the skeleton describes it or as the kernel lists it.
@@ -18,9 +21,9 @@ struct SkeletonState: Equatable {
   var rules: [String: [String]] = [:]
 
   /// What `rebuildSkeleton` makes.
-  static func expected(owner: Bool) -> SkeletonState {
+  static func expected(flags: UInt32) -> SkeletonState {
     var state = unowned
-    if owner { state.flags = TableFlags.owned }
+    state.flags = flags
     return state
   }
 

@@ -1,3 +1,4 @@
+import CrashPoints
 import GRDB
 import Migrations
 
@@ -12,8 +13,10 @@ enum Schema {
       try db.inTransaction(.immediate) {
         try db.execute(sql: migration.sql)
         try db.execute(sql: "PRAGMA user_version = \(index + 1)")
+        crashPoint("migrating")
         return .commit
       }
+      crashPoint("migrated")
     }
   }
 

@@ -1,3 +1,4 @@
+import CrashPoints
 import GRDB
 import Migrations
 
@@ -21,6 +22,10 @@ package final class Store {
   /// SQL statements executed since opening, those of triggers not counted.
   package private(set) var statementCount = 0
 
+  /// The first I/O error of a write: what is on disk is not known any more, so nothing is written after it. A second
+  /// fsync(2) would succeed without having written what the first one lost.
+  package private(set) var failure: StoreError?
+
   // In this order: the connection is closed before the lock is given up.
   let queue: DatabaseQueue
   private let lock: FileLock?
@@ -34,13 +39,28 @@ package final class Store {
   /// Refused and left untouched: a symbolic link, a file of another program, a damaged file, a newer schema.
   package static func open(at path: String, access: Access) throws(StoreError) -> Store {
     let file = StoreFile(path: path)
+    do {
+      let store = try attempt(file, access)
+      if access == .readWrite { file.keepReserve() }
+      return store
+    } catch {
+      guard access == .readWrite, error.isFullDisk, file.releaseReserve() else { throw error }
+    }
+    defer { file.keepReserve() }
+    return try attempt(file, access)
+  }
+
+  private static func attempt(_ file: StoreFile, _ access: Access) throws(StoreError) -> Store {
+    let path = file.path
     var lock: FileLock?
     switch access {
     case .readWrite:
       try file.createDirectory()
       lock = try FileLock(for: file)
       switch try file.size() {
-      case nil: try file.create()
+      case nil:
+        try file.create()
+        crashPoint("created")
       // Left by an agent that was killed before its first write.
       case 0: break
       default: try file.checkHeader(applicationID: Schema.applicationID)
@@ -68,6 +88,7 @@ package final class Store {
       try db.execute(sql: "PRAGMA application_id = \(Schema.applicationID)")
     }
     // Not GRDB's own WAL mode, which lowers `synchronous` to NORMAL: an acknowledged event could be lost.
+    crashPoint("identified")
     let mode = try String.fetchOne(db, sql: "PRAGMA journal_mode = WAL")
     guard mode == "wal" else {
       throw DatabaseError(resultCode: .SQLITE_IOERR, message: "WAL mode refused, journal mode is \(mode ?? "unknown")")
@@ -135,14 +156,20 @@ extension Store {
   }
 
   private func within<T>(_ operation: String, _ body: (Database) throws -> T?) throws -> T {
+    if let failure { throw failure }
     do {
       guard let result = try queue.unsafeReentrantWrite(body) else {
         throw DatabaseError(resultCode: .SQLITE_ABORT, message: "rolled back")
       }
       return result
     } catch let error as DatabaseError {
-      throw StoreError(error, operation: operation, path: path)
+      throw noted(StoreError(error, operation: operation, path: path))
     }
+  }
+
+  private func noted(_ error: StoreError) -> StoreError {
+    if lock != nil, error.isFailedWrite { failure = failure ?? error }
+    return error
   }
 }
 
@@ -151,7 +178,12 @@ extension Store {
 extension Store {
   /// Runs `body` on the connection; what SQLite says becomes a `StoreError` of `operation`.
   func perform<T>(_ operation: @autoclosure () -> String, _ body: (Database) throws -> T) throws(StoreError) -> T {
-    try Self.sqlite(operation(), path) { try queue.unsafeReentrantWrite(body) }
+    if let failure { throw failure }
+    do {
+      return try Self.sqlite(operation(), path) { try queue.unsafeReentrantWrite(body) }
+    } catch {
+      throw noted(error)
+    }
   }
 
   /// Executes one statement, prepared once for the life of the store.

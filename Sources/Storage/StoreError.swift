@@ -61,6 +61,15 @@ package struct StoreError: Error, Sendable, Equatable, CustomStringConvertible {
 }
 
 extension StoreError {
+  /// An I/O error that leaves open what is on disk; one of reading does not.
+  var isFailedWrite: Bool {
+    code & 0xff == ResultCode.SQLITE_IOERR.rawValue
+      && ![ResultCode.SQLITE_IOERR_READ, .SQLITE_IOERR_SHORT_READ].contains { $0.rawValue == code }
+  }
+
+  /// SQLite reports as an I/O error that there is no room for the `-shm` file.
+  var isFullDisk: Bool { reason == .full || code == ResultCode.SQLITE_IOERR_SHMSIZE.rawValue }
+
   init(_ error: DatabaseError, operation: String, path: String) {
     let reason: Reason =
       switch error.resultCode {

@@ -93,7 +93,8 @@ final class FileLock {
       throw file.error(.locked(pid: pid), operation, "in use by another agent\(pid.map { ", process \($0)" } ?? "")")
     }
     let text = Array("\(getpid())\n".utf8)
-    guard ftruncate(descriptor, 0) == 0, pwrite(descriptor, text, text.count, 0) == text.count else {
+    // In this order, which needs no space that the file does not have already.
+    guard pwrite(descriptor, text, text.count, 0) == text.count, ftruncate(descriptor, off_t(text.count)) == 0 else {
       defer { close(descriptor) }
       throw lock.failure(operation)
     }

@@ -25,7 +25,7 @@ struct PMAgent: ParsableCommand {
     version: "pmagent \(Version.current)",
     subcommands: [
       List.self, Networks.self, Inspect.self, Port.self, Status.self, Watch.self, Ruleset.self, Emit.self,
-      Reconcile.self, Run.self, Teardown.self, Config.self,
+      Reconcile.self, Maintenance.self, Run.self, Teardown.self, Config.self,
     ],
     defaultSubcommand: List.self)
 

@@ -312,7 +312,7 @@ private let bridgeName = "com.docker.network.bridge.name"
     for line in [#"{"event":"?"}"#, #"{"query":"?"}"#] {
       guard case .failed(_, let error) = Request.decode(line: Array(line.utf8)) else { continue }
       let names = error.message.split(separator: "there are ").last?.split(separator: ", ") ?? []
-      #expect(names.count == (line.contains("event") ? 11 : 6))
+      #expect(names.count == (line.contains("event") ? 13 : 6))
       for name in names {
         guard case .failed(_, let other) = Request.decode(line: Array(line.replacing("?", with: name).utf8)) else {
           continue

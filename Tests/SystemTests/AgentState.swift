@@ -51,7 +51,7 @@ extension AgentProgram {
         WHERE type = 'table' AND name NOT IN ('stale_flow', 'sqlite_sequence') ORDER BY name
         """
       return try String.fetchAll(db, sql: sql).map { table in
-        "\(table): \(try Row.fetchAll(db, sql: "SELECT * FROM \"\(table)\" ORDER BY 1, 2"))"
+        "\(table): \(try Row.fetchAll(db, sql: "SELECT * FROM \"\(table)\"").map(\.description).sorted())"
       }.joined(separator: "\n")
     }
   }
@@ -79,7 +79,9 @@ extension AgentProgram {
 
   /// `table inet pmagent` as nft(8) shows it, without what packets change.
   func table() async throws -> String {
+    // nft(8) adds the name of whoever has the owning socket.
     try await namespace.command("nft", "--stateless", "list", "table", "inet", "pmagent")
+      .replacing(#/ # progname .*/#, with: "")
   }
 
   /// Runs a second agent, which should end at once; one that does not is ended.

@@ -56,7 +56,7 @@ import Testing
       #"{"event":"container.start","container":{"id":"web","networks":[{"network":"net","ipv4":"10.0.0.2","#
       + #""ipv6":"fd00::2"}],"publish":["8080:80"]}}"#
     return try [start, #"{"event":"container.stop","container":"web"}"#].map { line in
-      let kernel = try #require(mapper.kernel)
+      let kernel = try #require(mapper.kernel as? KernelRuleset)
       let before = count(kernel, mapper.store)
       try handle([line], mapper)
       let after = count(kernel, mapper.store)

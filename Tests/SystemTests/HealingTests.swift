@@ -8,7 +8,7 @@ import Testing
   @Test(arguments: ["flush ruleset", "delete table inet pmagent", "flush map inet pmagent any4"])
   func anEventHealsTheTable(edit: String) async throws {
     let topology = try await Topology()
-    let agent = try AgentProgram(in: topology.host.namespace)
+    let agent = try AgentProgram(in: topology.host.namespace, configuration: "owner = false")
     try agent.create(.web)
     try agent.start(topology.web, publish: ["8080:80"])
     try await topology.host.namespace.command(["nft"] + edit.split(separator: " ").map(String.init))

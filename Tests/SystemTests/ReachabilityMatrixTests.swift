@@ -261,7 +261,6 @@ private final class World: CustomStringConvertible {
     case "fixed": return topology.host.address(asked.family)
     case "own/allow": return directRouting == "allow" ? own : nil
     case "own/bridged": return bridgeNetfilter ? nil : own
-    case "gw/ipv4": return asked.family == .ipv4 ? gateway : nil
     default: preconditionFailure("not a cell: \(word)")
     }
   }

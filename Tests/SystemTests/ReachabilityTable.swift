@@ -12,7 +12,6 @@ import PortMaps
 //   own/allow    own with `direct_routing = "allow"`, no with "deny"
 //   own/bridged  own when br_netfilter is off, no when it is on. Inside one bridge the packet filter sees frames only
 //                through br_netfilter, which inter-container communication off therefore needs, as Docker has it
-//   gw/ipv4      gw over IPv4, no over IPv6: `::1` of the host is not supported
 //
 // Columns are networks, each of another mode or option, all on one host:
 //   nat          and `mixed`, not shown: IPv4 as here, IPv6 as in `routed`
@@ -34,7 +33,7 @@ enum ReachabilityTable {
     """
     from           to          port         nat     unprot  routed  intern  isolat  icc-off     no-masq fixed   one-addr loopb   trusted
     host           address     published    asked   asked   no      no      no      asked       asked   asked   asked    no      asked
-    host           loopback    published    gw/ipv4 gw/ipv4 no      no      no      gw/ipv4     gw/ipv4 gw/ipv4 no       gw/ipv4 gw/ipv4
+    host           loopback    published    gw      gw      no      no      no      gw          gw      gw      no       gw      gw
     host           other       published    asked   asked   no      no      no      asked       asked   asked   no       no      asked
     host           gateway     published    asked   asked   no      no      no      asked       asked   asked   no       no      asked
     host           container   published    gw      gw      gw      gw      no      gw          gw      gw      gw       gw      gw

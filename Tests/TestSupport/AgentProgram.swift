@@ -15,8 +15,9 @@ package final class AgentProgram {
   package var log: String { directory.path + "/log" }
 
   /// Writes `configuration` and starts the agent.
-  package init(in namespace: NetworkNamespace, configuration text: String = "") throws {
+  package init(in namespace: NetworkNamespace, configuration text: String = "", keepsSocket: Bool = false) throws {
     self.namespace = namespace
+    self.keepsSocket = keepsSocket
     directory = try TemporaryDirectory()
     try write(text, to: configuration)
     try start()
@@ -35,6 +36,10 @@ package final class AgentProgram {
     return runner.split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" } + "/pmagent"
   }()
 
+  /// Whether it is given back the socket it asked to be kept, as a service manager does. Otherwise that is closed.
+  private let keepsSocket: Bool
+  private var kept: Descriptor?
+
   /// Starts it and waits for its `READY=1`.
   package func start() throws {
     let notify = directory.path + "/notify"
@@ -43,13 +48,17 @@ package final class AgentProgram {
     guard withUnixAddress(notify, { bind(ready.number, $0, $1) }) == 0 else { throw SystemError("bind \(notify)") }
     process = try spawn(
       ["run", "--socket", socket, "--database", database, "--config", configuration],
-      environment: ["NOTIFY_SOCKET=\(notify)"])
+      environment: ["NOTIFY_SOCKET=\(notify)", "PATH=/usr/bin:/bin"])
     var limit = timeval(tv_sec: 30, tv_usec: 0)
     setsockopt(ready.number, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-    var message = [UInt8](repeating: 0, count: 64)
-    let count = recv(ready.number, &message, message.count, 0)
-    guard count > 0, message.starts(with: "READY=1".utf8) else {
-      throw NetworkNamespace.Failure(description: "the agent did not get ready:\n\(try read(log))")
+    kept = nil
+    while true {
+      let message = Notification(receivedOn: ready)
+      if message.text.hasPrefix("READY=1") { break }
+      if message.text.isEmpty {
+        throw NetworkNamespace.Failure(description: "the agent did not get ready:\n\(try read(log))")
+      }
+      if message.text.hasPrefix("FDSTORE=1"), keepsSocket { kept = message.descriptor }
     }
     connection = try client()
   }
@@ -59,16 +68,30 @@ package final class AgentProgram {
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
     posix_spawn_file_actions_addopen(&actions, 2, log, O_WRONLY | O_CREAT | O_APPEND, 0o600)
-    let words = ([Self.path] + arguments).map { strdup($0) } + [nil]
+    var words = [Self.path] + arguments
+    if let kept {
+      posix_spawn_file_actions_adddup2(&actions, kept.number, 3)
+      // Only the new process knows its id.
+      let variables = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=table"
+      words = ["/bin/sh", "-c", #"\#(variables) exec "$@""#, "sh"] + words
+    }
+    let strings = words.map { strdup($0) } + [nil]
     let variables = environment.map { strdup($0) } + [nil]
-    defer { for pointer in words + variables { free(pointer) } }
+    defer { for pointer in strings + variables { free(pointer) } }
     var pid = pid_t()
-    let status = namespace.run { posix_spawn(&pid, Self.path, &actions, nil, words, variables) }
+    let status = namespace.run { posix_spawn(&pid, words[0], &actions, nil, strings, variables) }
     guard status == 0 else {
       errno = status
       throw SystemError("spawn \(Self.path)")
     }
     return pid
+  }
+
+  /// Ends it in good order and starts it with another configuration.
+  package func restart(configuration text: String) throws {
+    terminate()
+    try write(text, to: configuration)
+    try start()
   }
 
   /// SIGKILL, as a crash.
@@ -112,12 +135,12 @@ package final class AgentProgram {
     try await namespace.command([Self.path] + words)
   }
 
-  /// Waits until the agent has logged a line that contains `text`, now or since its start.
-  package func waitForLog(_ text: String) throws {
+  /// Waits until the agent has logged a line that contains all of `texts`, now or since its start.
+  package func waitForLog(_ texts: String...) throws {
     let changes = try Descriptor(inotify_init1(O_CLOEXEC), "inotify_init1")
     guard inotify_add_watch(changes.number, log, UInt32(IN_MODIFY)) >= 0 else { throw SystemError("watch \(log)") }
     var events = [UInt8](repeating: 0, count: 4096)
-    while try !read(log).contains(text) {
+    while try !read(log).split(separator: "\n").contains(where: { line in texts.allSatisfy(line.contains) }) {
       guard Glibc.read(changes.number, &events, events.count) > 0 else { throw SystemError("read inotify") }
     }
   }

@@ -14,6 +14,7 @@ package final class Descriptor: Sendable {
     guard number >= 0 else { throw SystemError(call) }
     self.number = number
   }
+  init(owning number: CInt) { self.number = number }
   deinit { close(number) }
 }
 
@@ -160,6 +161,7 @@ package enum Answer: Equatable, Sendable {
   package var text: String? {
     if case .text(let text) = self { text } else { nil }
   }
+  package var isText: Bool { text != nil }
 }
 
 /// An open flow, so that a test can see whether it survives.

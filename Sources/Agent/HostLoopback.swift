@@ -1,0 +1,94 @@
+import Logging
+import Netfilter
+import PortMaps
+
+/// What the host's own ::1 needs to reach published ports, or why it does not.
+struct HostLoopback {
+  private enum Path {
+    /// Nothing is installed (`firewall = false`).
+    case none
+    case works(LoopbackPath)
+    case unsupported(String)
+  }
+  private let path: Path
+  private let log: Logger
+
+  static func none(_ log: Logger) -> HostLoopback { HostLoopback(path: .none, log: log) }
+
+  /// Asks the running kernel, not its version.
+  static func open(_ log: Logger) -> HostLoopback {
+    if let value = Sysctl.loopbackIPv6Disabled.value {
+      if value != "0" { return unsupported("net.ipv6.conf.lo.disable_ipv6 is \(value), so this host has no ::1", log) }
+    } else {
+      return unsupported("this kernel has no IPv6", log)
+    }
+    do {
+      let path = try LoopbackPath.open()
+      try path.probe()
+      return HostLoopback(path: .works(path), log: log)
+    } catch {
+      return unsupported("this kernel cannot lead ::1 to a bridge: \(error)", log)
+    }
+  }
+
+  private static func unsupported(_ reason: String, _ log: Logger) -> HostLoopback {
+    log.info("ports published on ::1 will reach nothing", metadata: ["reason": "\(reason)"])
+    return HostLoopback(path: .unsupported(reason), log: log)
+  }
+
+  /// Why a port published on ::1 is not reached; `nil` when it is.
+  var unsupported: String? {
+    if case .unsupported(let reason) = path { reason } else { nil }
+  }
+
+  // MARK: Networks
+
+  func prepare(_ network: ResolvedNetwork) {
+    guard case .works(let path) = path, let bridge = network.loopbackBridge else { return }
+    do {
+      try path.open(bridge)
+    } catch {
+      log.error("::1 does not reach the ports of a network", metadata: ["bridge": "\(bridge)", "error": "\(error)"])
+    }
+  }
+
+  func forget(_ bridge: String) {
+    guard case .works(let path) = path else { return }
+    do {
+      try path.close(bridge)
+    } catch {
+      log.error("could not undo what ::1 needed", metadata: ["bridge": "\(bridge)", "error": "\(error)"])
+    }
+  }
+
+  /// All at once: what is missing, and what remained of networks that went while the agent was away.
+  func converge(to networks: [ResolvedNetwork]) {
+    guard case .works(let path) = path else { return }
+    do {
+      try path.converge(to: networks.compactMap(\.loopbackBridge))
+    } catch {
+      log.error("::1 does not reach published ports", metadata: ["error": "\(error)"])
+    }
+  }
+
+  func agrees(with networks: [ResolvedNetwork]) throws -> Bool {
+    guard case .works(let path) = path else { return true }
+    return try path.agrees(with: networks.compactMap(\.loopbackBridge))
+  }
+
+  // MARK: Warnings
+
+  func warnings(about bindings: [Binding]) -> [Warning] {
+    guard let unsupported, bindings.contains(where: { $0.family == .ipv6 && $0.hostAddress.isLoopback }) else {
+      return []
+    }
+    return [Warning(.ipv6LoopbackUnsupported, "the ports published on ::1 reach nothing: \(unsupported)")]
+  }
+}
+
+extension ResolvedNetwork {
+  /// The bridge behind which ports published on ::1 are.
+  var loopbackBridge: String? {
+    isFiltered && !network.isInternal && network.has(.ipv6) && options.mode(.ipv6).translates ? network.bridge : nil
+  }
+}
