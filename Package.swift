@@ -50,10 +50,21 @@ let package = Package(
         .product(name: "NIOPosix", package: "swift-nio"),
       ], swiftSettings: settings),
 
+    // Follows container runtimes and is a client of the feed, as any adapter outside would be.
+    .target(
+      name: "Runtimes",
+      dependencies: [
+        "PortMaps", "Feed",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ], swiftSettings: settings),
+
     .target(
       name: "Agent",
       dependencies: [
-        "PortMaps", "Netfilter", "Storage", "Feed", "CLinux", "CrashPoints",
+        "PortMaps", "Netfilter", "Storage", "Feed", "Runtimes", "CLinux", "CrashPoints",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
@@ -62,7 +73,7 @@ let package = Package(
     .executableTarget(
       name: "pmagent",
       dependencies: [
-        "Agent", "Feed", "Netfilter", "PortMaps", "Storage",
+        "Agent", "Feed", "Netfilter", "PortMaps", "Runtimes", "Storage",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: settings),
@@ -84,6 +95,14 @@ let package = Package(
       name: "FeedTests",
       dependencies: [
         "Feed", "PortMaps",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ], swiftSettings: settings),
+    .testTarget(
+      name: "RuntimesTests",
+      dependencies: [
+        "Runtimes", "Feed", "PortMaps", "TestSupport",
+        .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
       ], swiftSettings: settings),

@@ -6,11 +6,13 @@ import NIOCore
 import NIOPosix
 import Netfilter
 import PortMaps
+import Runtimes
 import Storage
 
 /// `pmagent run`: wires the core to its socket and to the process it lives in.
 ///
-/// One event loop owns everything; the main thread only waits for signals.
+/// One event loop owns everything; the main thread only waits for signals. Runtimes are followed on a loop of their own,
+/// as clients of the socket.
 package struct AgentProcess {
   /// A configuration file to read again on SIGHUP, and what the command line says instead of it.
   package typealias Load = @Sendable () throws -> Configuration
@@ -36,9 +38,11 @@ package struct AgentProcess {
     log.notice(
       "ready", metadata: ["socket": "\(configuration.socket)", "database": "\(configuration.database)"])
     ServiceManager.notify("READY=1")
+    let followers = Followers.start(configuration, agent, loop, log)
     while signals.next() == SIGHUP { reload(agent, loop) }
     ServiceManager.notify("STOPPING=1")
     log.notice("stopping; the mappings stay in place")
+    try followers?.stop()
     let failure = try loop.submit { [agent] in
       agent.value.stop()
       return agent.value.failure
@@ -69,6 +73,37 @@ private struct Inherited {
     for (name, descriptor) in descriptors {
       if name == PortMapper.tableSocketName { table = descriptor } else { feed = descriptor }
     }
+  }
+}
+
+/// The runtimes that are followed, and their thread.
+private struct Followers {
+  private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+  private let followers: NIOLoopBoundBox<[RuntimeFollower]>
+
+  /// `nil` when there is nothing to follow, which needs no thread.
+  static func start(
+    _ configuration: Configuration, _ agent: NIOLoopBound<Core>, _ loop: any EventLoop, _ log: Logger
+  ) -> Followers? {
+    if configuration.runtimes.isEmpty { return nil }
+    let health = configuration.runtimes.map { RuntimeHealth(of: $0) }
+    loop.execute { agent.value.mapper.runtimes = health }
+    return Followers(health, agentSocket: configuration.socket, log)
+  }
+
+  private init(_ health: [RuntimeHealth], agentSocket: String, _ log: Logger) {
+    let own = group.next()
+    let followers = NIOLoopBoundBox.makeBoxSendingValue([RuntimeFollower](), eventLoop: own)
+    self.followers = followers
+    own.execute {
+      followers.value = health.map { RuntimeFollower($0, agentSocket: agentSocket, on: own, log: log) }
+      for follower in followers.value { follower.start() }
+    }
+  }
+
+  func stop() throws {
+    try group.next().submit { for follower in followers.value { follower.stop() } }.wait()
+    try group.syncShutdownGracefully()
   }
 }
 

@@ -1,5 +1,6 @@
 import Glibc
 import PortMaps
+import Runtimes
 import TOMLKit
 
 /// The settings of the agent. Defaults follow Docker's.
@@ -23,6 +24,8 @@ package struct Configuration: Sendable, Equatable {
   /// What becomes of stored mappings at the first start after a boot.
   package var restore = RestorePolicy.apply
   package var sources: [String: Source] = [:]
+  /// Runtimes to follow, by the names of their feeds no two of which are equal.
+  package var runtimes: [RuntimeSocket] = []
 
   package enum DirectRouting: String, Sendable, CaseIterable { case allow, deny }
   package enum IPForward: String, Sendable, CaseIterable { case enable, check }
@@ -39,8 +42,11 @@ package struct Configuration: Sendable, Equatable {
 
   package init() {}
 
-  package func holdPolicy(of source: String) -> HoldPolicy { sources[source]?.holdPorts ?? holdPorts }
   package func restorePolicy(of source: String) -> RestorePolicy { sources[source]?.restore ?? restore }
+  /// A runtime that is followed binds the ports it publishes itself.
+  package func holdPolicy(of source: String) -> HoldPolicy {
+    sources[source]?.holdPorts ?? (runtimes.contains { $0.name == source } ? .none : holdPorts)
+  }
 }
 
 /// A configuration file that cannot be used: names the file, the key and what is accepted.
@@ -94,6 +100,12 @@ extension Configuration {
     firewall = try keys.bool("firewall") ?? firewall
     owner = try keys.bool("owner") ?? owner
     restore = try keys.choice("restore") ?? restore
+    let texts = try keys.strings("docker") ?? []
+    do throws(RuntimeSocketError) {
+      runtimes = try RuntimeSocket.list(parsing: texts)
+    } catch {
+      throw keys.error("docker", error.description)
+    }
     for (name, table) in try keys.tables("source") {
       var keys = table
       sources[name] = Source(holdPorts: try keys.choice("hold_ports"), restore: try keys.choice("restore"))
@@ -143,6 +155,14 @@ private struct Keys {
         return FilterPolicy.InterfacePair(from: names[0], to: names[1])
       }
       return pairs.count == outer.count ? pairs : nil
+    }
+  }
+
+  mutating func strings(_ key: String) throws(ConfigurationError) -> [String]? {
+    try take(key, "a list of strings") { value in
+      guard let array = value.array else { return nil }
+      let strings = array.compactMap(\.string)
+      return strings.count == array.count ? strings : nil
     }
   }
 

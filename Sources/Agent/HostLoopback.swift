@@ -16,14 +16,14 @@ struct HostLoopback {
   static func none(_ log: Logger) -> HostLoopback { HostLoopback(path: .none, log: log) }
 
   /// Asks the running kernel, not its version.
-  static func open(_ log: Logger) -> HostLoopback {
+  static func open(_ kernel: KernelRuleset, _ log: Logger) -> HostLoopback {
     if let value = Sysctl.loopbackIPv6Disabled.value {
       if value != "0" { return unsupported("net.ipv6.conf.lo.disable_ipv6 is \(value), so this host has no ::1", log) }
     } else {
       return unsupported("this kernel has no IPv6", log)
     }
     do {
-      let path = try LoopbackPath.open()
+      let path = try LoopbackPath.open(on: kernel)
       try path.probe()
       return HostLoopback(path: .works(path), log: log)
     } catch {
@@ -62,10 +62,12 @@ struct HostLoopback {
   }
 
   /// All at once: what is missing, and what remained of networks that went while the agent was away.
-  func converge(to networks: [ResolvedNetwork]) {
+  func converge(to networks: [ResolvedNetwork], after foreign: ForeignChange?) {
     guard case .works(let path) = path else { return }
     do {
-      try path.converge(to: networks.compactMap(\.loopbackBridge))
+      if try path.converge(to: networks.compactMap(\.loopbackBridge)) {
+        log.notice("kernel table for ::1 rebuilt", metadata: foreign.metadata)
+      }
     } catch {
       log.error("::1 does not reach published ports", metadata: ["error": "\(error)"])
     }

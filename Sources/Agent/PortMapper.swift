@@ -19,6 +19,7 @@ import Feed
 import Logging
 import Netfilter
 import PortMaps
+import Runtimes
 import Storage
 
 package final class PortMapper {
@@ -44,6 +45,10 @@ package final class PortMapper {
   var snapshots: [String: Snapshot] = [:]
   /// Rows of the containers that are not installed before their source announces them.
   var awaiting: Set<Int64> = []
+  /// When each source has completed its last snapshot, in nanoseconds since 1970; since the agent's start.
+  var lastSnapshots: [String: Int64] = [:]
+  /// Those that are followed.
+  package var runtimes: [RuntimeHealth] = []
   var watchers: Set<ConnectionID> = []
   /// Connections for which the table is left to an administrator.
   var administrators: Set<ConnectionID> = []
@@ -65,7 +70,9 @@ package final class PortMapper {
   ) {
     (self.store, self.kernel, self.configuration, self.log) = (store, kernel, configuration, log)
     self.lock = lock
-    host = Host(store: store, log: log, loopback: kernel == nil ? .none(log) : .open(log))
+    // A model of the kernel has no packets.
+    let loopback = (kernel as? KernelRuleset).map { HostLoopback.open($0, log) } ?? .none(log)
+    host = Host(store: store, log: log, loopback: loopback)
   }
 
   // MARK: Rounds

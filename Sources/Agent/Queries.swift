@@ -2,6 +2,7 @@ import Feed
 import Logging
 import Netfilter
 import PortMaps
+import Runtimes
 import Storage
 
 extension PortMapper {
@@ -73,7 +74,23 @@ extension PortMapper {
         ("descriptor_limit", .integer(Int64(descriptorLimit()))),
         ("firewall", .bool(kernel != nil)),
         ("owner", .bool(kernel?.ownership == .owned)),
+        ("sources", .array(try sources())),
       ])
+  }
+
+  /// Every feed that has something stored, has sent a snapshot, or is a runtime that is followed. Ages and durations are
+  /// integers in the unit their names end in.
+  private func sources() throws -> [JSON] {
+    let now = WallClock.now()
+    let names = Set(try store.sources()).union(lastSnapshots.keys).union(runtimes.map(\.socket.name))
+    return names.sorted().map { name in
+      var fields: [(key: String, value: JSON)] = [
+        ("name", .string(name)),
+        ("snapshot_age_ms", lastSnapshots[name].map { .integer((now - $0) / 1_000_000) } ?? .null),
+      ]
+      if let runtime = runtimes.first(where: { $0.socket.name == name }) { fields += runtime.fields(now) }
+      return .object(fields)
+    }
   }
 
   /// What a round did to mappings, as watchers are told.
@@ -169,5 +186,18 @@ extension Binding {
     part.hostPorts = PortRange(port)
     part.containerPorts = PortRange(containerPorts.first + (port - hostPorts.first))
     return part
+  }
+}
+
+extension RuntimeHealth {
+  fileprivate func fields(_ now: Int64) -> [(key: String, value: JSON)] {
+    let state = current
+    return [
+      ("follows", .string("unix://\(socket.path)")), ("runtime", state.runtime.map { .string($0) } ?? .null),
+      ("connected", .bool(state.isConnected)), ("since_ms", .integer((now - state.since) / 1_000_000)),
+      ("events", .integer(Int64(state.events))), ("lag_us", state.lag.map { .integer($0 / 1000) } ?? .null),
+      ("start_to_live_us", state.startToLive.map { .integer($0 / 1000) } ?? .null),
+      ("problem", state.problem.map { .string($0) } ?? .null),
+    ]
   }
 }

@@ -150,7 +150,7 @@ extension PortMapper {
     }
     crashPoint("table-repaired")
     owesRepair = false
-    host.loopback.converge(to: networks.all)
+    host.loopback.converge(to: networks.all, after: foreign)
     verifiedGeneration = try kernel.generation()
   }
 

@@ -1,6 +1,7 @@
 import Feed
 import Logging
 import PortMaps
+import Runtimes
 import Storage
 
 /// What a source has announced since its `snapshot.begin` on one connection.
@@ -30,6 +31,7 @@ extension PortMapper {
         field: "event")
     }
     snapshots[key.source] = nil
+    lastSnapshots[key.source] = WallClock.now()
     var pruned = 0
     for id in try store.containerIDs(source: key.source) where !snapshot.containers.contains(id) {
       guard let record = try store.container(source: key.source, id: id) else { continue }

@@ -48,8 +48,9 @@ package enum Teardown {
     let store = try Store.open(at: configuration.database, access: .readWrite)
     // Held until the end: no agent may start in between.
     let lock = try NamespaceLock.take()
-    try KernelRuleset.open().deleteTable()
-    try LoopbackPath.open().remove()
+    let kernel = try KernelRuleset.open()
+    try kernel.deleteTable()
+    try LoopbackPath.open(on: kernel).remove()
     var lines = [Skeleton.family, "netdev"].map { "removed table \($0) \(Skeleton.table)" }
     for (name, previous) in try store.sysctls() {
       let sysctl = Sysctl(path: name)

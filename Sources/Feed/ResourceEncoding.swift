@@ -84,6 +84,13 @@ extension NetworkDescription {
 }
 
 extension Network {
+  /// As a request may spell it.
+  func write(to writer: inout JSONWriter) {
+    writer.beginObject()
+    writeFields(to: &writer)
+    writer.endObject()
+  }
+
   fileprivate func writeFields(to writer: inout JSONWriter) {
     writer.field("id", id)
     writer.field("name", name)
@@ -125,7 +132,7 @@ extension Container {
 }
 
 extension Endpoint {
-  fileprivate func write(to writer: inout JSONWriter) {
+  func write(to writer: inout JSONWriter) {
     writer.beginObject()
     writer.field("network", network)
     if let ipv4 { writer.field("ipv4", ipv4.description) }
@@ -137,7 +144,7 @@ extension Endpoint {
 
 extension PublishRequest {
   /// Docker's short form, which has no place for `allow_from`: the object form then.
-  fileprivate func write(to writer: inout JSONWriter) {
+  func write(to writer: inout JSONWriter) {
     if allowFrom.isEmpty { return writer.value(description) }
     writer.beginObject()
     writer.field("container_port", containerPorts.description)

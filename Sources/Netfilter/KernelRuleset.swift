@@ -41,7 +41,7 @@ package struct InstalledRuleset: Sendable {
 ///
 /// Kept open for life: closing it costs milliseconds, and an owned table belongs to the socket.
 package final class KernelRuleset {
-  private var socket: NetlinkSocket
+  var socket: NetlinkSocket
   package private(set) var ownership: Ownership
   private var batch = Batch()
 

@@ -12,29 +12,29 @@
 // An attacker's packet for ::1 never gets that mark: the main table's guard drops it before connection tracking with
 // br_netfilter, IPv6 itself without.
 //
-// `table netdev pmagent` is separate because only that family has `fwd`, and it belongs to no socket: deleted by another
-// program, it is one `converge` away.
+// `table netdev pmagent` is separate because only that family has `fwd`. It is written on the main table's socket, and belongs
+// to it where the main table does.
 
 import CNetfilter
 import Glibc
 import PortMaps
 
 package final class LoopbackPath {
-  private var socket: NetlinkSocket
+  private let kernel: KernelRuleset
   private var routes: LoopbackRoutes
   private var batch = Batch()
   /// The index of `lo`.
   private let loopback: UInt32
 
-  private init(_ socket: consuming NetlinkSocket, _ routes: consuming LoopbackRoutes) {
-    self.socket = socket
+  private init(_ kernel: KernelRuleset, _ routes: consuming LoopbackRoutes) {
+    self.kernel = kernel
     self.routes = routes
     loopback = if_nametoindex("lo")
   }
 
-  /// In the network namespace of the calling thread.
-  package static func open() throws(KernelError) -> LoopbackPath {
-    LoopbackPath(try NetlinkSocket.open(), try LoopbackRoutes.open())
+  /// In the network namespace of the calling thread, which must be the kernel's.
+  package static func open(on kernel: KernelRuleset) throws(KernelError) -> LoopbackPath {
+    LoopbackPath(kernel, try LoopbackRoutes.open())
   }
 
   /// Throws what the running kernel lacks: asks it for each part, and leaves none. The rule is in a transaction that ends
@@ -42,7 +42,7 @@ package final class LoopbackPath {
   package func probe() throws(KernelError) {
     try routes.probe()
     let failures = try transact { batch in
-      batch.addLoopbackTable()
+      batch.addLoopbackTable(isOwned: isOwned)
       batch.addLoopbackChain(bridge: nil, loopback)
       batch.loopback("delete table", "that cannot exist", NFT_MSG_DELTABLE, 0) {
         $0.string(NFTA_TABLE_NAME, "\(Skeleton.table) of nobody")
@@ -58,7 +58,7 @@ package final class LoopbackPath {
   package func open(_ bridge: String) throws(KernelError) {
     guard if_nametoindex(bridge) != 0 else { return }
     try routes.add(bridge)
-    if try !hasChain(bridge) { try commit { $0.replaceLoopbackChain(bridge, loopback) } }
+    if try !hasChain(bridge) { try commit { $0.replaceLoopbackChain(bridge, loopback, isOwned: isOwned) } }
   }
 
   /// The way back of `open`. Nothing happens where there is nothing.
@@ -69,25 +69,31 @@ package final class LoopbackPath {
 
   /// Whether the table is as `converge` leaves it.
   package func agrees(with bridges: [String]) throws(KernelError) -> Bool {
-    try read() == .expected(bridges.filter { if_nametoindex($0) != 0 }, loopback)
+    isCurrent(try read(), bridges.filter { if_nametoindex($0) != 0 })
   }
 
-  /// Makes everything what it has to be for exactly these bridges.
-  package func converge(to bridges: [String]) throws(KernelError) {
+  /// Makes everything what it has to be for exactly these bridges. Returns whether the table was another one.
+  package func converge(to bridges: [String]) throws(KernelError) -> Bool {
     let bridges = bridges.filter { if_nametoindex($0) != 0 }
     for bridge in try routes.bridges().subtracting(bridges) { try routes.remove(bridge) }
     for bridge in bridges { try routes.add(bridge) }
-    if try read() == .expected(bridges, loopback) { return }
+    let state = try read()
+    if isCurrent(state, bridges) { return false }
+    if isOwned, state == expected(bridges, TableFlags.orphaned) {
+      try commit { $0.addLoopbackTable(isOwned: true) }
+      return false
+    }
     try commit { batch in
-      batch.replaceLoopbackTable()
+      batch.replaceLoopbackTable(isOwned: isOwned)
       for bridge in bridges { batch.addLoopbackChain(bridge: bridge, loopback) }
     }
+    return true
   }
 
   /// Leaves nothing of it, whatever there is.
   package func remove() throws(KernelError) {
     for bridge in try routes.bridges() { try routes.remove(bridge) }
-    let table = try socket.ask(
+    let table = try kernel.socket.ask(
       NFT_MSG_GETTABLE, family: NFPROTO_NETDEV, "read \(LoopbackState.table)",
       { $0.string(NFTA_TABLE_NAME, Skeleton.table) }, { _ in })
     if table != .absent { try commit { $0.deleteLoopbackTable() } }
@@ -95,16 +101,30 @@ package final class LoopbackPath {
 
   // MARK: nf_tables
 
+  private var isOwned: Bool { kernel.ownership == .owned }
+
+  private func isCurrent(_ state: LoopbackState, _ bridges: [String]) -> Bool {
+    switch kernel.ownership {
+    case .plain: state == expected(bridges, 0)
+    case .owned: state == expected(bridges, TableFlags.owned, owner: kernel.portID)
+    case .released: state == expected(bridges, TableFlags.orphaned) || state == expected(bridges, 0)
+    }
+  }
+
+  private func expected(_ bridges: [String], _ flags: UInt32, owner: UInt32? = nil) -> LoopbackState {
+    LoopbackState(bridges, loopback, flags, owner)
+  }
+
   private func commit(_ build: (inout Batch) -> Void) throws(KernelError) {
     if let failure = try transact(build).first { throw .refused(batch.refusal(failure)) }
   }
 
   private func transact(_ build: (inout Batch) -> Void) throws(KernelError) -> [NetlinkSocket.Failure] {
     while true {
-      batch.begin(socket.nextSequence)
+      batch.begin(kernel.socket.nextSequence)
       build(&batch)
       batch.end()
-      let answers = try socket.exchange(batch.bytes, sequences: batch.sequences)
+      let answers = try kernel.socket.exchange(batch.bytes, sequences: batch.sequences)
       // A signal interrupted it, and everything is rolled back.
       if answers.errors.first?.errno == EINTR { continue }
       if answers.errors.isEmpty, answers.acknowledged != [batch.lastSequence] {
@@ -117,7 +137,7 @@ package final class LoopbackPath {
   /// Cheaper than `read`, for events of one bridge.
   private func hasChain(_ bridge: String) throws(KernelError) -> Bool {
     var devices: [String] = []
-    _ = try socket.ask(
+    _ = try kernel.socket.ask(
       NFT_MSG_GETCHAIN, family: NFPROTO_NETDEV, "read \(LoopbackState.table)",
       {
         $0.string(NFTA_CHAIN_TABLE, Skeleton.table)
@@ -130,14 +150,14 @@ package final class LoopbackPath {
     while true {
       var state = LoopbackState()
       let operation = "read \(LoopbackState.table)"
-      let chains = try socket.ask(
+      let chains = try kernel.socket.ask(
         NFT_MSG_GETCHAIN, dump: true, family: NFPROTO_NETDEV, operation,
         { $0.string(NFTA_CHAIN_TABLE, Skeleton.table) }, { state.add(chain: $0) })
-      let rules = try socket.ask(
+      let rules = try kernel.socket.ask(
         NFT_MSG_GETRULE, dump: true, family: NFPROTO_NETDEV, operation,
         { $0.string(NFTA_RULE_TABLE, Skeleton.table) }, { state.add(rule: $0) })
       if chains == .interrupted || rules == .interrupted { continue }
-      _ = try socket.ask(
+      _ = try kernel.socket.ask(
         NFT_MSG_GETTABLE, family: NFPROTO_NETDEV, operation, { $0.string(NFTA_TABLE_NAME, Skeleton.table) },
         { state.add(table: $0) })
       return state

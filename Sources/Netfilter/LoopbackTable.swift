@@ -5,6 +5,8 @@ import PortMaps
 struct LoopbackState: Equatable {
   /// "" when there are no chains: then it does not matter whether there is a table.
   private var comment = ""
+  private var flags: UInt32 = 0
+  private var owner: UInt32?
   /// Name, device, hook, priority, policy.
   private var chains: Set<String> = []
   /// By chain, in order.
@@ -16,14 +18,19 @@ struct LoopbackState: Equatable {
   /// A bridge's name may be a word of nft(8)'s language, this is none.
   static func chain(_ bridge: String) -> String { "ingress_\(bridge)" }
 
-  static func expected(_ bridges: [String], _ loopback: UInt32) -> LoopbackState {
-    var state = LoopbackState()
-    state.comment = bridges.isEmpty ? "" : SkeletonState.comment
+  init() {}
+
+  /// What leads answers from these bridges to `loopback`, the index of `lo`.
+  init(_ bridges: [String], _ loopback: UInt32, _ flags: UInt32, _ owner: UInt32?) {
+    if bridges.isEmpty { return }
+    comment = SkeletonState.comment
+    self.flags = flags
+    self.owner = owner
     for bridge in bridges {
-      state.chains.insert(description(chain(bridge), [bridge], UInt32(NF_NETDEV_INGRESS.rawValue), priority, NF_ACCEPT))
-      state.rules[chain(bridge)] = [RuleHandle(loopback: loopback, in: chain(bridge)).description]
+      let name = Self.chain(bridge)
+      chains.insert(Self.description(name, [bridge], UInt32(NF_NETDEV_INGRESS.rawValue), Self.priority, NF_ACCEPT))
+      rules[name] = [RuleHandle(loopback: loopback, in: name).description]
     }
-    return state
   }
 
   private static func description(
@@ -56,6 +63,8 @@ struct LoopbackState: Equatable {
   mutating func add(table message: Message) {
     if chains.isEmpty { return }
     comment = message.attributes[NFTA_TABLE_USERDATA].map(userdataComment) ?? ""
+    flags = message.attributes[NFTA_TABLE_FLAGS].map { UInt32($0.big) } ?? 0
+    owner = message.attributes[NFTA_TABLE_OWNER].map { UInt32($0.big) }
   }
 
   mutating func add(rule message: Message) {
@@ -75,9 +84,10 @@ extension RuleHandle {
 
 extension Batch {
   /// Nothing happens when the table is there.
-  mutating func addLoopbackTable() {
+  mutating func addLoopbackTable(isOwned: Bool) {
     loopback("add table", Skeleton.table, NFT_MSG_NEWTABLE, NLM_F_CREATE) {
       $0.string(NFTA_TABLE_NAME, Skeleton.table)
+      if isOwned { $0.attribute(NFTA_TABLE_FLAGS) { $0.big(TableFlags.owned) } }
       $0.attribute(NFTA_TABLE_USERDATA) { $0.append(userdata(comment: SkeletonState.comment)) }
     }
   }
@@ -87,10 +97,11 @@ extension Batch {
   }
 
   /// Whatever there is.
-  mutating func replaceLoopbackTable() {
-    addLoopbackTable()
+  mutating func replaceLoopbackTable(isOwned: Bool) {
+    // Without flags it changes nothing of one that is there, not even the owner.
+    addLoopbackTable(isOwned: false)
     deleteLoopbackTable()
-    addLoopbackTable()
+    addLoopbackTable(isOwned: isOwned)
   }
 
   /// `bridge` `nil`: a chain at no hook.
@@ -126,9 +137,9 @@ extension Batch {
   }
 
   /// Whatever there is: a chain whose device has gone may remain, and is not the chain of a new device of that name.
-  mutating func replaceLoopbackChain(_ bridge: String, _ loopback: UInt32) {
+  mutating func replaceLoopbackChain(_ bridge: String, _ loopback: UInt32, isOwned: Bool) {
     let name = LoopbackState.chain(bridge)
-    addLoopbackTable()
+    addLoopbackTable(isOwned: isOwned)
     // Without a hook it changes nothing of one that is there.
     self.loopback("add chain", "\(Skeleton.table) \(name)", NFT_MSG_NEWCHAIN, NLM_F_CREATE) {
       $0.string(NFTA_CHAIN_TABLE, Skeleton.table)

@@ -46,7 +46,7 @@ package struct RulesetNotices {
   }
 
   /// Takes in what one read returned, and calls `onChange` for each transaction of another socket than `portID` that touched
-  /// our table. Messages about other tables cost the look at their first attribute.
+  /// our tables. Messages about other tables cost the look at their first attribute.
   package mutating func add(_ bytes: ArraySlice<UInt8>, own portID: UInt32, _ onChange: (ForeignChange) -> Void) {
     var rest = bytes
     while let message = Message(rest) {
@@ -73,7 +73,7 @@ extension Message {
   /// The table's name is attribute 1 of every message of nf_tables but NEWGEN, and its family is that of `struct nfgenmsg`.
   fileprivate var isAboutOurTable: Bool {
     guard type >> 8 == UInt16(NFNL_SUBSYS_NFTABLES), bytes.count > Self.headerSize,
-      bytes[bytes.startIndex + Self.headerSize] == UInt8(NFPROTO_INET)
+      [UInt8(NFPROTO_INET), UInt8(NFPROTO_NETDEV)].contains(bytes[bytes.startIndex + Self.headerSize])
     else { return false }
     return attributes[NFTA_TABLE_NAME].map { $0.dropLast().elementsEqual(Skeleton.table.utf8) } ?? false
   }

@@ -12,16 +12,6 @@ extension Store {
     }
   }
 
-  /// Names of the sources that have containers, in order.
-  package func sources() throws(StoreError) -> [String] {
-    try perform("read sources") { db in
-      let rows = try rows(db, "SELECT DISTINCT source FROM container ORDER BY source")
-      var sources: [String] = []
-      while let row = try rows.next() { sources.append(try row.get(0)) }
-      return sources
-    }
-  }
-
   /// All containers of a source wait from now on.
   package func holdBack(source: String) throws(StoreError) {
     try perform("hold back source \(source)") { db in

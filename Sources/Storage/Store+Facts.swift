@@ -18,6 +18,16 @@ extension Store {
     }
   }
 
+  /// The feeds that have a network or a container.
+  package func sources() throws(StoreError) -> [String] {
+    try perform("read sources") { db in
+      let rows = try rows(db, "SELECT source FROM network UNION SELECT source FROM container ORDER BY source")
+      var sources: [String] = []
+      while let row = try rows.next() { sources.append(try row.get(0)) }
+      return sources
+    }
+  }
+
   /// A fact the agent wants to find again, `nil` when it was never set.
   package func setting(_ name: String) throws(StoreError) -> String? {
     try perform("read setting \(name)") { db in

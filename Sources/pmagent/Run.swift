@@ -2,6 +2,7 @@ import Agent
 import ArgumentParser
 import Logging
 import PortMaps
+import Runtimes
 
 extension PMAgent {
   struct Run: Command {
@@ -15,6 +16,12 @@ extension PMAgent {
       help: ArgumentHelp("Where ports of the default bridge are published by default.", valueName: "address"),
       transform: address(_:))
     var ip: IPAddress?
+    @Option(
+      help: ArgumentHelp(
+        "Follow the container runtime (Docker, Podman) at this socket, [NAME=]unix:///PATH; may be repeated.",
+        valueName: "socket"),
+      transform: runtime(_:))
+    var docker: [RuntimeSocket] = []
     @Option(
       help: ArgumentHelp(
         "Log events of this level and above: \(levels) (default: info).", valueName: "level"),
@@ -34,6 +41,7 @@ extension PMAgent {
       configuration.socket = socket ?? configuration.socket
       configuration.database = database ?? configuration.database
       configuration.ip = ip ?? configuration.ip
+      if !docker.isEmpty { configuration.runtimes = try RuntimeSocket.distinct(docker) }
       return configuration
     }
   }
@@ -44,6 +52,14 @@ private func address(_ text: String) throws -> IPAddress {
     throw ValidationError("\"\(text)\" is not an IPv4 or IPv6 literal")
   }
   return address
+}
+
+private func runtime(_ text: String) throws -> RuntimeSocket {
+  do throws(RuntimeSocketError) {
+    return try RuntimeSocket(parsing: text)
+  } catch {
+    throw ValidationError(error.description)
+  }
 }
 
 private let levels = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")

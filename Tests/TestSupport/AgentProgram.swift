@@ -141,7 +141,10 @@ package final class AgentProgram {
     guard inotify_add_watch(changes.number, log, UInt32(IN_MODIFY)) >= 0 else { throw SystemError("watch \(log)") }
     var events = [UInt8](repeating: 0, count: 4096)
     while try !read(log).split(separator: "\n").contains(where: { line in texts.allSatisfy(line.contains) }) {
-      guard Glibc.read(changes.number, &events, events.count) > 0 else { throw SystemError("read inotify") }
+      var change = pollfd(fd: changes.number, events: Int16(POLLIN), revents: 0)
+      guard poll(&change, 1, 30_000) > 0, Glibc.read(changes.number, &events, events.count) > 0 else {
+        throw NetworkNamespace.Failure(description: "no line of the log contains \(texts):\n\(try read(log))")
+      }
     }
   }
 }

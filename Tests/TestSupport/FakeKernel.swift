@@ -55,7 +55,17 @@ package final class FakeKernel {
   /// `nft add table`.
   package func createEmpty() { edit { $0 = FakeTable() } }
   /// The owner's socket was closed: what it owned persists.
-  package func orphan() { table?.owner = nil }
+  package func orphan() {
+    if table?.owner != nil { table?.isOrphan = true }
+    table?.owner = nil
+  }
+  fileprivate func give(to portID: UInt32) {
+    edit {
+      $0?.owner = portID
+      $0?.isOrphan = false
+    }
+    commits += 1
+  }
 
   private func edit(_ change: (inout FakeTable?) -> Void) {
     change(&table)
@@ -74,13 +84,14 @@ package final class FakeKernel {
 /// One socket on a `FakeKernel`.
 package final class FakeRuleset: RulesetStore {
   package let kernel: FakeKernel
-  private let owner: Bool
-  private let portID: UInt32
+  package private(set) var ownership: Ownership
+  package let portID: UInt32
+  package var descriptor: Int32? { nil }
   /// Its process died: it does nothing any more.
   package private(set) var isDead = false
 
   fileprivate init(_ kernel: FakeKernel, owner: Bool, portID: UInt32) {
-    (self.kernel, self.owner, self.portID) = (kernel, owner, portID)
+    (self.kernel, self.ownership, self.portID) = (kernel, owner ? .owned : .plain, portID)
   }
 
   private static let dead = KernelError.system(operation: "a process that has died", errno: EIO)
@@ -103,17 +114,37 @@ package final class FakeRuleset: RulesetStore {
     try die(.beforeReading)
     if !kernel.unreadable.isEmpty { throw .system(operation: "read table", errno: kernel.unreadable.removeFirst()) }
     defer { if kernel.death == .afterReading { (kernel.death, isDead) = (nil, true) } }
+    if ownership == .owned, kernel.table?.isOrphan == true { kernel.give(to: portID) }
     guard let table = kernel.table else { return nil }
-    let isCurrent = table.skeletonIsCurrent && table.owner == (owner ? portID : nil)
+    let isCurrent = table.skeletonIsCurrent && isOurs(table)
     return InstalledRuleset(
       isCurrent ? Array(table.elements.values) : [], skeletonIsCurrent: isCurrent, generation: kernel.generation,
       ownerPortID: table.owner)
+  }
+
+  private func isOurs(_ table: FakeTable) -> Bool {
+    switch ownership {
+    case .plain: table.owner == nil && !table.isOrphan
+    case .owned: table.owner == portID
+    case .released: table.owner == nil
+    }
   }
 
   package func generation() throws(KernelError) -> UInt32 {
     try live()
     return kernel.generation
   }
+
+  // MARK: Ownership
+
+  package func release() throws(KernelError) {
+    try live()
+    guard ownership == .owned else { return }
+    kernel.orphan()
+    ownership = .released
+  }
+
+  package func takeBack() { if ownership == .released { ownership = .owned } }
 
   // MARK: Writing
 
@@ -130,7 +161,7 @@ package final class FakeRuleset: RulesetStore {
         return try after.apply(change, kernel.sizes)
       case .rebuild:
         try self.check(table)
-        after = FakeTable(owner: owner ? portID : nil)
+        after = FakeTable(owner: ownership == .owned ? portID : nil)
         _ = try after.apply(RulesetChange(additions: change.additions), kernel.sizes)
         table = after
         return true

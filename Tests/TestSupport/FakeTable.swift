@@ -7,6 +7,8 @@ package struct FakeTable {
   package var elements: [Element.Identity: Element] = [:]
   package var skeletonIsCurrent = true
   package var owner: UInt32?
+  /// It had an owner, which is gone.
+  package var isOrphan = false
 
   /// All of `change` or nothing; whether there was something to do.
   mutating func apply(_ change: RulesetChange, _ sizes: [SetName: Int]) throws(KernelError) -> Bool {
