@@ -6,10 +6,12 @@ SWIFT ?= swift
 
 # What the build needs, and what the tests and the demo use. Names of Debian packages.
 BUILD_PACKAGES := libsqlite3-dev libnftnl-dev libmnl-dev libnetfilter-conntrack-dev pkg-config
-TEST_PACKAGES := nftables iproute2 socat curl conntrack sqlite3 procps util-linux
+TEST_PACKAGES := nftables iproute2 socat curl conntrack sqlite3 procps util-linux gcc libc6-dev
+# Who else is on a host.
+TEST_PACKAGES += systemd dbus firewalld ufw iptables
 RELEASE := .build/release/pmagent
 
-.PHONY: help deps build test demo bench bench-short lint fmt install uninstall clean
+.PHONY: help deps build test platform demo bench bench-short lint fmt install uninstall clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / — /'
@@ -23,6 +25,9 @@ build: deps ## the release build of pmagent
 test: deps ## all tests, with the real kernel in namespaces (needs root)
 	$(SWIFT) build --build-tests
 	contrib/test.sh
+
+platform: deps ## whether this kernel does what pmagent relies on, without pmagent (needs root)
+	Docs/platform-requirements/run-all
 
 demo: build ## the main job, live, in namespaces of its own (needs root)
 	contrib/demo/demo.sh $(RELEASE)

@@ -1,5 +1,5 @@
-import CrashPoints
 import CLinux
+import CrashPoints
 import Feed
 import Glibc
 import Logging

@@ -48,7 +48,8 @@ extension PortMapper {
         field: "bridge")
     }
     let resolved = try ResolvedNetwork(network, defaultBind: configuration.ip)
-    let warnings = resolved.options.warnings + host.warnings(about: resolved, configuration)
+    let warnings =
+      resolved.options.warnings + networks.warnings(about: network) + host.warnings(about: resolved, configuration)
     let before = networks.byID[network.id]
     if let before {
       var same = network

@@ -10,6 +10,7 @@ struct Host {
   let store: Store
   let log: Logger
   let loopback: HostLoopback
+  let bridgePorts: HostBridgePorts
 
   // MARK: Ports
 
@@ -72,6 +73,7 @@ struct Host {
     let sysctl = old.flatMap(routeLocalnet)
     if let sysctl, sysctl != network.flatMap(routeLocalnet) { restore(sysctl) }
     if let bridge = old?.loopbackBridge, bridge != network?.loopbackBridge { loopback.forget(bridge) }
+    bridgePorts.prepare(network, insteadOf: old)
     if let network { prepare(network) }
   }
 

@@ -34,8 +34,8 @@ extension Set<IPAddress> {
 
 /// A change of the host that the agent reacts to.
 enum HostEvent: Equatable {
-  /// An interface appeared or changed; a bridge that is made anew has lost its settings.
-  case link(name: String)
+  /// An interface appeared or changed; a bridge that is made anew has lost its settings, and so has a new port of one.
+  case link(name: String, master: String?)
   case addressAdded(IPAddress)
   case addressRemoved(IPAddress)
   /// Messages were lost: anything may have changed.
@@ -91,8 +91,11 @@ enum HostEvents {
   private static func event(_ type: Int, _ message: inout ByteBuffer) -> HostEvent? {
     switch type {
     case RTM_NEWLINK:
-      let name = attributes(&message, after: 16)[UInt16(IFLA_IFNAME)]
-      return name.map { .link(name: String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)) }
+      let found = attributes(&message, after: 16)
+      guard let name = found[UInt16(IFLA_IFNAME)] else { return nil }
+      return .link(
+        name: String(decoding: name.prefix { $0 != 0 }, as: UTF8.self),
+        master: found[UInt16(IFLA_MASTER)].flatMap(interfaceName))
     case RTM_NEWADDR, RTM_DELADDR:
       let found = attributes(&message, after: 8)
       // IFA_ADDRESS is the other end of a point-to-point link.
@@ -102,6 +105,14 @@ enum HostEvents {
       return type == RTM_NEWADDR ? .addressAdded(address) : .addressRemoved(address)
     default: return nil
     }
+  }
+
+  /// `index`: 4 bytes in host byte order.
+  private static func interfaceName(_ index: [UInt8]) -> String? {
+    guard index.count == 4 else { return nil }
+    var name = [CChar](repeating: 0, count: Int(IF_NAMESIZE))
+    guard if_indextoname(index.withUnsafeBytes { $0.loadUnaligned(as: UInt32.self) }, &name) != nil else { return nil }
+    return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
   private static func attributes(_ message: inout ByteBuffer, after header: Int) -> [UInt16: [UInt8]] {

@@ -42,4 +42,19 @@ struct Networks {
     }
     return nil
   }
+
+  /// Subnets from which no container can be reached: those of another bridge, and the host's own loopback addresses.
+  func warnings(about network: Network) -> [Warning] {
+    guard network.driver == .bridge else { return [] }
+    let others = all.map(\.network).filter { $0.driver == .bridge && $0.id != network.id }
+    return network.subnets.flatMap { subnet -> [Warning] in
+      var owners = others.flatMap { other in
+        other.subnets.filter(subnet.overlaps).map { "\($0) of network \(other.name)" }
+      }
+      owners += [Skeleton.loopback4, Skeleton.loopback6].filter(subnet.overlaps).map { "\($0), the host's own" }
+      return owners.map {
+        Warning(.subnetOverlaps, "subnet \(subnet) overlaps \($0): the host reaches one of them only")
+      }
+    }
+  }
 }

@@ -72,7 +72,8 @@ package final class PortMapper {
     self.lock = lock
     // A model of the kernel has no packets.
     let loopback = (kernel as? KernelRuleset).map { HostLoopback.open($0, log) } ?? .none(log)
-    host = Host(store: store, log: log, loopback: loopback)
+    let ports = kernel is KernelRuleset ? HostBridgePorts.open(log) : .none(log)
+    host = Host(store: store, log: log, loopback: loopback, bridgePorts: ports)
   }
 
   // MARK: Rounds

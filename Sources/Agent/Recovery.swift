@@ -89,8 +89,9 @@ extension PortMapper {
 
   func hostChanged(_ event: HostEvent) {
     switch event {
-    case .link(let name) where kernel != nil:
+    case .link(let name, let master) where kernel != nil:
       if let network = networks[bridge: name] { host.prepare(network) }
+      if let network = master.flatMap({ networks[bridge: $0] }) { host.bridgePorts.prepare(name, of: network) }
     case .link: break
     case .addressAdded(let address): addressesChanged(to: held.localAddresses.union([address]))
     case .addressRemoved, .unknown:
@@ -100,7 +101,7 @@ extension PortMapper {
       } catch {
         log.error("could not read the host's addresses", metadata: ["error": "\(error)"])
       }
-      if event == .unknown, kernel != nil { for network in networks.all { host.prepare(network) } }
+      if event == .unknown, kernel != nil { for network in networks.all { host.prepare(network, insteadOf: nil) } }
     }
   }
 
@@ -151,6 +152,7 @@ extension PortMapper {
     crashPoint("table-repaired")
     owesRepair = false
     host.loopback.converge(to: networks.all, after: foreign)
+    for network in networks.all { host.bridgePorts.prepare(network) }
     verifiedGeneration = try kernel.generation()
   }
 

@@ -51,6 +51,7 @@ package enum Teardown {
     let kernel = try KernelRuleset.open()
     try kernel.deleteTable()
     try LoopbackPath.open(on: kernel).remove()
+    try rejoin(store, configuration)
     var lines = [Skeleton.family, "netdev"].map { "removed table \($0) \(Skeleton.table)" }
     for (name, previous) in try store.sysctls() {
       let sysctl = Sysctl(path: name)
@@ -65,5 +66,14 @@ package enum Teardown {
     lines.append("the database \(configuration.database) stays: the agent restores its mappings when it starts")
     lock.release()
     return lines
+  }
+
+  /// Ports that were kept apart are no longer.
+  private static func rejoin(_ store: Store, _ configuration: Configuration) throws {
+    let ports = try BridgePorts.open()
+    for network in try store.networks() {
+      guard let bridge = try ResolvedNetwork(network, defaultBind: configuration.ip).separatedBridge else { continue }
+      try ports.set(BridgePorts.Settings(isIsolated: false), ofPortsOf: bridge)
+    }
   }
 }

@@ -42,6 +42,10 @@ struct Sysctl: Hashable {
     Sysctl(path: family == .ipv4 ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding")
   }
   static let loopbackIPv6Disabled = Sysctl(path: "net/ipv6/conf/lo/disable_ipv6")
+  /// Whether frames that a bridge forwards pass the packet filter of IP; absent without br_netfilter.
+  static func bridgeNetfilter(_ family: AddressFamily) -> Sysctl {
+    Sysctl(path: "net/bridge/bridge-nf-call-\(family == .ipv4 ? "iptables" : "ip6tables")")
+  }
   static let localPortRange = Sysctl(path: "net/ipv4/ip_local_port_range")
   static let localReservedPorts = Sysctl(path: "net/ipv4/ip_local_reserved_ports")
   /// Lets packets for 127.0.0.0/8 be routed to `interface`: what makes `127.0.0.1:8080` reach a container.

@@ -190,6 +190,8 @@ package struct IPPrefix: Sendable, Hashable, Comparable, CustomStringConvertible
     other.family == address.family && other.masked(to: length) == address
   }
 
+  package func overlaps(_ other: IPPrefix) -> Bool { contains(other.address) || other.contains(address) }
+
   /// The last address of the prefix.
   package var last: IPAddress { address.filled(from: length) }
 

@@ -64,6 +64,7 @@ package struct Warning: Sendable, Hashable {
     case forwardingDisabled = "forwarding-disabled"
     case portNotHeld = "port-not-held"
     case ipv6LoopbackUnsupported = "ipv6-loopback-unsupported"
+    case subnetOverlaps = "subnet-overlaps"
     case isolatedBridgeHasAddress = "isolated-bridge-has-address"
   }
 

@@ -129,12 +129,15 @@ struct Demands {
 
   /// An IPv6 host address leads nowhere for a container that has no IPv6 address.
   private mutating func warnAboutMissingIPv6(_ request: PublishRequest, _ attachments: [Attachment]) {
-    guard attachments.allSatisfy({ $0.endpoint.ipv6 == nil }),
-      let gateway = attachments.filter({ $0.resolved.canBeGateway && $0.resolved.isFiltered }).min(by: {
-        $0.precedes($1)
-      })
-    else { return }
-    let defaultBind = gateway.resolved.options.defaultBind
+    let candidates = attachments.filter { $0.resolved.canBeGateway && $0.resolved.isFiltered }
+    guard attachments.allSatisfy({ $0.endpoint.ipv6 == nil }), let gateway = candidates.min(by: { $0.precedes($1) })
+    else {
+      return
+    }
+    // Where its IPv4 ports are, or would be.
+    let reached = candidates.map(\.resolved).filter {
+      $0.network.id == gateway.resolved.network.id || $0.options.mode(.ipv4) == .routed
+    }
     for pair in request.expanded {
       let port = ContainerPort(pair.containerPort, request.transport)
       if let address = request.hostAddress {
@@ -143,11 +146,13 @@ struct Demands {
           Warning(
             .ipv6HostIPv4Container,
             "port \(port): host address \(address) is not used, the container has no IPv6 address"))
-      } else if defaultBind.family == .ipv6 {
+        continue
+      }
+      for network in reached where network.options.defaultBind.family == .ipv6 {
         warnings.append(
           Warning(
             .defaultBindIPv6IPv4Container,
-            "port \(port) on network \(gateway.resolved.network.name): default bind \(defaultBind) is not used, "
+            "port \(port) on network \(network.network.name): default bind \(network.options.defaultBind) is not used, "
               + "the container has no IPv6 address"))
       }
     }

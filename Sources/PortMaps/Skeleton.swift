@@ -138,7 +138,7 @@ package enum Skeleton {
       Rule(.interface(.iifname, isNot: "lo"), .address($0, in: prefix), .counter, .verdict(.drop))
     }
   }
-  private static let loopback4 = IPPrefix(IPAddress(ipv4: 0x7f00_0000), exactly: 8)
+  package static let loopback4 = IPPrefix(IPAddress(ipv4: 0x7f00_0000), exactly: 8)
   package static let loopback6 = IPPrefix(IPAddress(ipv6: 0, 1))
 
   private static func publishRules(_ family: AddressFamily) -> [Rule] {

@@ -57,6 +57,24 @@ import Testing
     }
   }
 
+  /// Each network on which the container's ports are, or would be, says so; a gateway that has another one does not.
+  @Test(arguments: [
+    (modes: ["nat", "nat"], warned: ["a"]), (modes: ["nat", "routed"], warned: ["a", "b"]),
+    (modes: ["routed", "routed"], warned: ["a", "b"]),
+  ])
+  func anIPv6DefaultBindOfAContainerWithoutIPv6(modes: [String], warned: [String]) throws {
+    let networks = zip(["a", "b"], modes).map { name, mode in
+      (
+        Network(name, families: [.ipv4], options: ["gateway_mode_ipv4": mode, "host_binding_ipv4": "::1"]),
+        priority: 0
+      )
+    }
+    let resolution = try Start(networks, ["8080:80"]).resolve()
+    #expect(resolution.bindings == [])
+    #expect(resolution.warnings.map(\.code) == warned.map { _ in .defaultBindIPv6IPv4Container })
+    for (warning, name) in zip(resolution.warnings, warned) { #expect(warning.message.contains("network \(name):")) }
+  }
+
   // MARK: Which endpoint
 
   struct Gateway: Sendable, CustomTestStringConvertible {

@@ -35,6 +35,18 @@ import Testing
     #expect(try await routeLocalnet("br-a", agent) == "0\n")
   }
 
+  @Test(arguments: [
+    (#""172.18.5.0/24""#, ["subnet-overlaps"]), (#""172.0.0.0/8","10.0.0.0/8""#, ["subnet-overlaps"]),
+    (#""172.19.0.0/16""#, []), (#""127.3.0.0/16""#, ["subnet-overlaps"]), (#""::/64""#, ["subnet-overlaps"]),
+  ])
+  func aSubnetWithAnotherOwnerIsWarnedOf(subnets: String, warnings: [String]) async throws {
+    let agent = try await running()
+    // Its own subnet does not count when it changes.
+    #expect(try agent.succeed(Self.create()).warningCodes == [])
+    #expect(try agent.succeed(Self.create(subnets: #""172.18.0.0/17""#)).warningCodes == [])
+    #expect(try agent.succeed(Self.create("other", bridge: "br-b", subnets: subnets)).warningCodes == warnings)
+  }
+
   @Test(arguments: ["all", "default", "lo"])
   func whatIsNoBridgeIsRefused(bridge: String) async throws {
     let agent = try await running()

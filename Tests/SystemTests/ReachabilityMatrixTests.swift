@@ -260,7 +260,6 @@ private final class World: CustomStringConvertible {
     case "out": return leaving
     case "fixed": return topology.host.address(asked.family)
     case "own/allow": return directRouting == "allow" ? own : nil
-    case "own/bridged": return bridgeNetfilter ? nil : own
     default: preconditionFailure("not a cell: \(word)")
     }
   }

@@ -10,8 +10,6 @@ import PortMaps
 //   out      the host's on the interface the packet leaves by: masquerade
 //   fixed    `host_ipv4`, `host_ipv6`
 //   own/allow    own with `direct_routing = "allow"`, no with "deny"
-//   own/bridged  own when br_netfilter is off, no when it is on. Inside one bridge the packet filter sees frames only
-//                through br_netfilter, which inter-container communication off therefore needs, as Docker has it
 //
 // Columns are networks, each of another mode or option, all on one host:
 //   nat          and `mixed`, not shown: IPv4 as here, IPv6 as in `routed`
@@ -50,9 +48,9 @@ enum ReachabilityTable {
     neighbour      loopback    published    no      no      no      no      no      no          no      no      no       no      no
     neighbour      other       published    gw      gw      no      no      no      gw          gw      gw      no       no      gw
     neighbour      gateway     published    gw      gw      no      no      no      gw          gw      gw      no       no      gw
-    neighbour      container   published    own     own     own     own     own     own/bridged own     own     own      own     own
-    neighbour      container   unpublished  own     own     own     own     own     own/bridged own     own     own      own     own
-    neighbour      container   icmp         own     own     own     own     own     own/bridged own     own     own      own     own
+    neighbour      container   published    own     own     own     own     own     no          own     own     own      own     own
+    neighbour      container   unpublished  own     own     own     own     own     no          own     own     own      own     own
+    neighbour      container   icmp         own     own     own     own     own     no          own     own     own      own     own
     nat-net        address     published    gw      gw      no      no      no      gw          gw      gw      gw       no      gw
     nat-net        loopback    published    no      no      no      no      no      no          no      no      no       no      no
     nat-net        other       published    gw      gw      no      no      no      gw          gw      gw      no       no      gw

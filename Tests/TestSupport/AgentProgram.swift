@@ -120,11 +120,8 @@ package final class AgentProgram {
   /// Sends one line whose reply must be `"ok": true`.
   @discardableResult
   package func succeed(_ line: String) throws -> JSON {
-    let reply = try send(line)
-    guard reply["ok"] == .bool(true) else {
-      throw NetworkNamespace.Failure(description: "\(line) was answered \(reply)")
-    }
-    return reply
+    guard let connection else { throw NetworkNamespace.Failure(description: "the agent is not running") }
+    return try connection.succeed(line)
   }
 
   /// Another connection.
@@ -152,7 +149,7 @@ package final class AgentProgram {
 /// One connection to an agent.
 package final class AgentClient {
   private var client: FeedClient
-  fileprivate init(_ client: consuming FeedClient) { self.client = client }
+  package init(_ client: consuming FeedClient) { self.client = client }
 
   package func send(_ line: String) throws { try client.send(Array(line.utf8)) }
 
@@ -166,6 +163,16 @@ package final class AgentClient {
     try send(line)
     guard let reply = try receive() else {
       throw NetworkNamespace.Failure(description: "the agent closed the connection instead of answering \(line)")
+    }
+    return reply
+  }
+
+  /// Sends one line whose reply must be `"ok": true`.
+  @discardableResult
+  package func succeed(_ line: String) throws -> JSON {
+    let reply = try ask(line)
+    guard reply["ok"] == .bool(true) else {
+      throw NetworkNamespace.Failure(description: "\(line) was answered \(reply)")
     }
     return reply
   }

@@ -27,6 +27,12 @@ package final class NetworkNamespace: Sendable {
     }
   }
 
+  /// One that exists already.
+  package init(path: String) throws(SystemError) {
+    descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    if descriptor < 0 { throw SystemError("open \(path)") }
+  }
+
   deinit { close(descriptor) }
 
   /// For programs, which open it, as `netns` of ip-link(8) takes it.
@@ -64,8 +70,13 @@ package final class NetworkNamespace: Sendable {
 
   /// Runs a program inside the namespace, whatever comes of it.
   package func outcome(of words: [String], input: String = "") async throws -> Outcome {
+    try await Self.outcome(of: ["nsenter", "--net=\(path)"] + words, input: input)
+  }
+
+  /// Runs a program here, whatever comes of it.
+  static func outcome(of words: [String], input: String = "") async throws -> Outcome {
     let result = try await Subprocess.run(
-      .name("nsenter"), arguments: Arguments(["--net=\(path)"] + words), input: .string(input),
+      .name(words[0]), arguments: Arguments(Array(words.dropFirst())), input: .string(input),
       output: .string(limit: 64 << 20), error: .string(limit: 1 << 20))
     let exitCode =
       switch result.terminationStatus {

@@ -91,9 +91,11 @@ package final class Topology {
   package static let hostPort: UInt16 = 7
 
   /// `bridgeNetfilter`: bridged packets pass the packet filter too (`bridge-nf-call-iptables`). `networks`: more of
-  /// them, each with two containers.
-  package init(bridgeNetfilter: Bool = false, networks: [BridgeNetwork] = []) async throws {
-    host = Node(name: "host", namespace: try NetworkNamespace(), ipv4: Plan.host4, ipv6: Plan.host6)
+  /// them, each with two containers. `namespace`: the host's, where it exists already.
+  package init(
+    bridgeNetfilter: Bool = false, networks: [BridgeNetwork] = [], host namespace: NetworkNamespace? = nil
+  ) async throws {
+    host = Node(name: "host", namespace: try namespace ?? NetworkNamespace(), ipv4: Plan.host4, ipv6: Plan.host6)
     remote = Node(name: "remote", namespace: try NetworkNamespace(), ipv4: "192.0.2.2", ipv6: "2001:db8::2")
     routed = Node(name: "routed", namespace: try NetworkNamespace(), ipv4: "198.51.100.2", ipv6: "2001:db8:100::2")
     web = try BridgeNetwork.web.container("web", hostPart: 2)
@@ -137,7 +139,7 @@ package final class Topology {
       lines.append("link set \(network.bridge) up")
       if network.hasGateway { lines += network.gateways.map { "address add \($0) dev \(network.bridge)" } }
     }
-    lines += links.flatMap { $0.hostEnd(hairpin: bridgeNetfilter) }
+    lines += links.flatMap(\.hostEnd)
     try await host.command("ip", "-batch", "-", input: lines.joined(separator: "\n"))
     try await withThrowingTaskGroup(of: Void.self) { group in
       for link in links {
@@ -168,15 +170,13 @@ private struct Link {
   let isRouted: Bool
 
   /// Lines for ip(8) in the host's namespace.
-  func hostEnd(hairpin: Bool) -> [String] {
+  var hostEnd: [String] {
     let interface = "v-\(node)"
     var lines = ["link add \(interface) type veth peer name eth0 netns \(node.namespace.path)"]
     switch to {
     case .host(let addresses): lines += addresses.map { "address add \($0) dev \(interface)" }
     case .bridge(let network):
       lines.append("link set \(interface) master \(network.bridge)")
-      // A bridged frame leaves by the port it came from only then; without br_netfilter the host routes it.
-      if hairpin { lines.append("link set \(interface) type bridge_slave hairpin on") }
     }
     return lines + ["link set \(interface) up"]
   }
@@ -198,7 +198,16 @@ private struct Link {
 
 // MARK: Announcing it
 
-extension AgentProgram {
+/// Who tells an agent of networks and containers.
+package protocol Announcer {
+  /// Sends one line whose reply must be `"ok": true`.
+  @discardableResult func succeed(_ line: String) throws -> JSON
+}
+
+extension AgentProgram: Announcer {}
+extension AgentClient: Announcer {}
+
+extension Announcer {
   @discardableResult
   package func create(
     _ network: BridgeNetwork, options: [String: String] = [:], isInternal: Bool = false
