@@ -20,3 +20,9 @@ unshare --net --mount --pid --fork --kill-child --mount-proc sh -c '
   "$build/bench" "$kind" "$agent" "$build/floor" "$build/libmallocs.so" "$here/thresholds.txt" "$disk" \
   "$here/../Docs" "$@"
 rm -rf "$disk"
+if [ "$kind" = full ] && [ $# = 0 ] && command -v dockerd > /dev/null; then
+  {
+    printf '\n## A real dockerd\n\n`docker run` and `docker rm -f`, which start and stop a container too: %s.\n\n' "$(dockerd --version)"
+    "$here/dockerd.sh"
+  } >> "$here/../Docs/performance.md"
+fi

@@ -178,8 +178,8 @@ struct Events {
         title: "Ranges",
         text: """
           `10000-19999:10000-19999/udp`, both families: one row a family in the database, four elements a port in the kernel. \
-          The floor is the raw netlink transaction of these elements; the agent also asks the kernel for each port whether \
-          another program has it.
+          The floor is the raw netlink transaction of these elements; the agent also looks whether another program has one \
+          of the ports, and holds ranges of up to 256 with a socket for each port.
           """, tables: [table]))
   }
 
