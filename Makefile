@@ -14,7 +14,7 @@ TEST_PACKAGES += systemd dbus firewalld ufw iptables
 RUNTIME_PACKAGES := docker.io podman crun conmon netavark aardvark-dns catatonit libc6-dev
 RELEASE := .build/release/pmagent
 
-.PHONY: help deps build test soak platform demo lint fmt install uninstall clean
+.PHONY: help deps build test soak platform demo bench bench-short lint fmt install uninstall clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / — /'
@@ -41,11 +41,19 @@ demo: build ## the main job, live, in namespaces of its own (needs root); RUNTIM
 	@contrib/deps.sh $(DEMO_PACKAGES) $(if $(RUNTIME),$(RUNTIME_PACKAGES))
 	contrib/demo/demo.sh $(RELEASE) $(RUNTIME)
 
+bench: build ## Docs/performance.md: everything measured beside its floor and the peers, 15 minutes (needs root)
+	$(SWIFT) build -c release --package-path Benchmarks
+	Benchmarks/bench.sh full $(RELEASE)
+
+bench-short: build ## the ratios and counts among it, 4 minutes; fails when one crosses its limit (needs root)
+	$(SWIFT) build -c release --package-path Benchmarks
+	Benchmarks/bench.sh short $(RELEASE)
+
 lint: ## formatting and style; the compiler's warnings are errors in every build
-	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests Migrations
+	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests Migrations Benchmarks/Package.swift Benchmarks/Sources
 
 fmt: ## format the sources
-	$(SWIFT) format --in-place --recursive Package.swift Sources Tests Migrations
+	$(SWIFT) format --in-place --recursive Package.swift Sources Tests Migrations Benchmarks/Package.swift Benchmarks/Sources
 
 install: build ## PREFIX=/usr/local, DESTDIR for packagers
 	install -D -m 0755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/pmagent
@@ -61,4 +69,4 @@ uninstall: ## what install put there
 	rm -rf $(DESTDIR)$(PREFIX)/lib/pmagent
 
 clean: ## remove the build
-	rm -rf .build
+	rm -rf .build Benchmarks/.build

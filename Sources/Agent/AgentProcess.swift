@@ -1,3 +1,4 @@
+import CLinux
 import CrashPoints
 import Feed
 import Glibc
@@ -29,6 +30,8 @@ package struct AgentProcess {
     let inherited = Inherited(ServiceManager.takeDescriptors())
     let configuration = try load()
     raiseDescriptorLimit(log)
+    // By default what an event frees goes back to the kernel at its end and is faulted in again for the next, page by page.
+    mallopt(M_TRIM_THRESHOLD, 4 << 20)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let loop = group.next()
     let agent = try loop.submit {

@@ -160,7 +160,7 @@ extension PortMapper {
   func drop(_ record: ContainerRecord, endsTCP: Bool = false, _ scope: inout Scope) throws {
     try confirm(record, &scope)
     try store.removeContainer(row: record.row)
-    try store.recordStaleFlows(StaleFlows.of(from: record.bindings, to: [], endsTCP: endsTCP))
+    try recordStaleFlows(StaleFlows.of(from: record.bindings, to: [], endsTCP: endsTCP))
     release(record)
     scope.note(container: record.key, before: record, after: nil)
     scope.log("container stopped", ["container": "\(record.container.name)"])
@@ -272,7 +272,7 @@ extension PortMapper {
       var record = ContainerRecord(
         row: before?.row ?? 0, container: container, bindings: resolution.bindings, warnings: resolution.warnings)
       record.row = try store.record(record)
-      try store.recordStaleFlows(StaleFlows.of(from: before?.bindings ?? [], to: record.bindings))
+      try recordStaleFlows(StaleFlows.of(from: before?.bindings ?? [], to: record.bindings))
       claim(record)
       scope.note(container: record.key, before: before, after: record)
       for warning in record.warnings { scope.log(warning, about: ["container": "\(container.name)"]) }
@@ -284,6 +284,12 @@ extension PortMapper {
       }
       throw error
     }
+  }
+
+  private func recordStaleFlows(_ flows: [StaleFlows]) throws {
+    if flows.isEmpty { return }
+    try store.recordStaleFlows(flows)
+    hasStaleFlows = true
   }
 
   /// A large range is not held, so an outgoing connection of any program may be given one of its ports.
@@ -329,6 +335,7 @@ extension PortMapper {
   private func hostPorts(for container: Container, _ scope: inout Scope) -> HostPorts {
     let policy = configuration.holdPolicy(of: container.source)
     let (held, journal) = (self.held, scope.journal)
+    var busy: Set<UInt16>?
     return HostPorts(
       owner: { [table, store] port in
         guard let row = table.owner(of: port) else { return nil }
@@ -337,12 +344,19 @@ extension PortMapper {
       hold: { [table] port, size in
         if policy == .none { return .taken(held.warning(ifNotLocal: port)) }
         if held.isTaken(port) { return .taken(held.waiting[port]?.warning) }
-        var outcome = held.hold(port, keeping: policy.holds(rangeOf: size))
+        let keeping = policy.holds(rangeOf: size)
+        if !keeping, port.transport == .udp, held.warning(ifNotLocal: port) == nil {
+          // One look for a large range instead of a socket for each port of it.
+          let ports = busy ?? PortHolder.udpPorts()
+          busy = ports
+          if !ports.contains(port.port) { return .taken(nil) }
+        }
+        var outcome = held.hold(port, keeping: keeping)
         if case .inUse = outcome {
           // A port that this round has freed keeps its socket until the kernel has the round, unless it is in the way.
           let freed = held.overlapping(port).filter { table.owner(of: $0) == nil && !journal.held.contains($0) }
           for port in freed { held.release(port) }
-          if !freed.isEmpty { outcome = held.hold(port, keeping: policy.holds(rangeOf: size)) }
+          if !freed.isEmpty { outcome = held.hold(port, keeping: keeping) }
         }
         if held.isTaken(port) { journal.held.append(port) }
         return outcome

@@ -22,7 +22,7 @@ package enum HoldPolicy: String, Sendable, CaseIterable {
 
 /// The sockets that hold host ports.
 ///
-/// A held socket is bound and nothing else: it never listens, and a filter attached *before* bind drops whatever is
+/// A held socket is bound and nothing else: it never listens, and for udp a filter attached *before* bind drops whatever is
 /// queued to it. No SO_REUSEADDR and no SO_REUSEPORT: with either, a program that sets it too would get in.
 final class HeldPorts {
   /// Why a port that should be held is not.
@@ -161,8 +161,9 @@ final class HeldPorts {
     do throws(Errno) {
       // The kernel gives the lowest free number, so a high one means that few are left.
       guard Int(socket + descriptorReserve) < descriptorLimit() else { throw Errno(code: EMFILE) }
-      // The kernel compiles each filter: too dear for a socket that is closed at once.
-      if dropping { try Errno.check(clinux_drop_everything(socket)) }
+      // The kernel compiles each filter: too dear for a socket that is closed at once, and void for one of a protocol with
+      // connections, to which nothing is delivered unless it listens.
+      if dropping, port.transport == .udp { try Errno.check(clinux_drop_everything(socket)) }
       if family == AF_INET6 {
         var yes: CInt = 1
         try Errno.check(

@@ -12,6 +12,19 @@ enum PortHolder {
     return "\(process.command) (pid \(process.pid), uid \(socket.uid))"
   }
 
+  /// The ports of all udp sockets, whatever their address. A tcp or sctp socket is in its table only once it listens.
+  static func udpPorts() -> Set<UInt16> {
+    var ports: Set<UInt16> = []
+    for table in ["udp", "udp6"] {
+      for line in lines(of: "/proc/thread-self/net/\(table)").dropFirst() {
+        let columns = line.split(separator: " ", maxSplits: 2)
+        // 00000000000000000000000000000000:1F90
+        if columns.count == 3, let port = UInt16(columns[1].suffix(4), radix: 16) { ports.insert(port) }
+      }
+    }
+    return ports
+  }
+
   private struct Socket {
     var uid: String
     var inode: String

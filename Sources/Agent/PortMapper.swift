@@ -55,7 +55,7 @@ package final class PortMapper {
   /// Called with each change of a mapping, for every connection that watches.
   package var tellWatchers: ([ConnectionID], [(Change, Mapping)]) -> Void = { _, _ in }
   /// Whether the database may have flows that are still to be ended.
-  package private(set) var hasStaleFlows = true
+  package internal(set) var hasStaleFlows = true
   /// The kernel's table may be another than what is stored, by an attempt of ours that failed half-way.
   var owesRepair = false
   /// What is on disk is not known any more: an I/O error, or a refused change that could not be put back. The agent must
@@ -250,7 +250,6 @@ package final class PortMapper {
 
   /// The kernel has the round: sockets of ports that nobody owns any more go, watchers learn of it.
   private func settle(_ scope: Scope) {
-    if !scope.containers.isEmpty { hasStaleFlows = true }
     if kernel != nil { setUpHost(for: Array(scope.networks.values)) }
     var wanted: Set<HostPort> = []
     if scope.containers.values.contains(where: { $0.before != nil }) {

@@ -8,6 +8,7 @@ const char *clinux_errno_name(int number) __asm__("strerrorname_np");
 
 enum { CLINUX_NEWNET = 0x40000000 };  // CLONE_NEWNET, linux/sched.h
 
+#include <malloc.h>
 #include <linux/filter.h>
 
 // Not from <sys/socket.h>: this module would then own what Glibc declares too, and in an optimised build the files that

@@ -32,7 +32,7 @@ struct Batch {
   private var messages: [(start: Int, operation: Operation)] = []
   private(set) var elementCount = 0
 
-  var bytes: [UInt8] { writer.bytes }
+  var bytes: ArraySlice<UInt8> { writer.bytes }
   var sequences: ClosedRange<UInt32> { first...next }
   /// The message that is acknowledged.
   var lastSequence: UInt32 { next - 1 }
@@ -63,7 +63,7 @@ struct Batch {
   /// One message; `write` appends it under the sequence number it is given.
   mutating func message(_ operation: Operation, _ write: (inout MessageWriter, UInt32) -> Void) {
     let sequence = next
-    messages.append((writer.bytes.count, operation))
+    messages.append((writer.count, operation))
     write(&writer, sequence)
   }
 
@@ -78,16 +78,16 @@ struct Batch {
     forEachMessage(of: elements) { $0.elements($1, NFT_MSG_NEWSETELEM) }
   }
 
-  /// Cuts `elements` where the set changes and where a message is full: a list of elements is one attribute, whose length
-  /// has 16 bits. The largest element takes 272 bytes, an IPv6 mapping with a comment of 12 bytes 92.
+  /// The elements of a set together, because the kernel looks the set up for each message, and as many messages as they
+  /// need: a list of elements is one attribute, whose length has 16 bits. The largest element takes 272 bytes, an IPv6
+  /// mapping with a comment of 12 bytes 92.
   private mutating func forEachMessage(of elements: [Element], _ body: (inout Batch, ArraySlice<Element>) -> Void) {
-    var start = elements.startIndex
-    while start < elements.endIndex {
-      let set = elements[start].set
-      var end = start
-      while end < elements.endIndex, end - start < Self.elementsPerMessage, elements[end].set == set { end += 1 }
-      body(&self, elements[start..<end])
-      start = end
+    for list in elements.bySet {
+      var rest = list[...]
+      while !rest.isEmpty {
+        body(&self, rest.prefix(Self.elementsPerMessage))
+        rest = rest.dropFirst(Self.elementsPerMessage)
+      }
     }
     elementCount += elements.count
   }
@@ -211,5 +211,21 @@ extension Batch {
       return attribute.value.startIndex - 4 <= start + offset ? element : nil
     }
     return nil
+  }
+}
+
+extension [PortMaps.Element] {
+  /// A list for each set, in the order in which they appear.
+  fileprivate var bySet: [[PortMaps.Element]] {
+    var lists: [[PortMaps.Element]] = []
+    for element in self {
+      // There are a few dozen sets, and a change has elements of few of them.
+      if let index = lists.firstIndex(where: { $0[0].set == element.set }) {
+        lists[index].append(element)
+      } else {
+        lists.append([element])
+      }
+    }
+    return lists
   }
 }

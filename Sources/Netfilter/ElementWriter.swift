@@ -33,7 +33,7 @@ extension MessageWriter {
       guard withValue else { return }
       $0.value(element.value)
       if !element.comment.isEmpty {
-        $0.attribute(NFTA_SET_ELEM_USERDATA) { $0.append(userdata(comment: element.comment)) }
+        $0.attribute(NFTA_SET_ELEM_USERDATA) { $0.append(comment: element.comment) }
       }
     }
   }

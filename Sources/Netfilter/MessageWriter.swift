@@ -9,17 +9,34 @@ import CNetfilter
 /// struct nlattr     length:u16  type:u16  payload, padded to 4 bytes                  host byte order
 /// ```
 struct MessageWriter {
-  private(set) var bytes: [UInt8] = []
+  /// Longer than what is written: numbers are stored into it whole, where appending to an array goes byte by byte.
+  private var buffer: [UInt8] = []
+  private(set) var count = 0
+  /// The last comment written: neighbours usually are of one container and have the same.
+  private var comment: (text: String, userdata: [UInt8]) = ("", [])
 
-  mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
-  mutating func append(_ other: UnsafeRawBufferPointer) { bytes.append(contentsOf: other) }
+  var bytes: ArraySlice<UInt8> { buffer[..<count] }
+
+  mutating func removeAll() { count = 0 }
+
+  private mutating func reserve(_ size: Int) {
+    guard count + size > buffer.count else { return }
+    buffer.append(contentsOf: repeatElement(0, count: max(buffer.count, size, 256)))
+  }
+
+  mutating func append(_ other: UnsafeRawBufferPointer) {
+    reserve(other.count)
+    let start = count
+    buffer.withUnsafeMutableBytes { $0[start..<start + other.count].copyBytes(from: other) }
+    count += other.count
+  }
 
   mutating func message(
     _ type: UInt16, flags: Int32, sequence: UInt32, family: UInt8, resource: UInt16 = 0, _ body: (inout Self) -> Void
   ) {
     message(type, flags: flags, sequence: sequence) {
-      $0.bytes.append(family)
-      $0.bytes.append(0)
+      $0.append(family)
+      $0.append(0)
       $0.big(resource)
       body(&$0)
     }
@@ -27,20 +44,20 @@ struct MessageWriter {
 
   /// A message of another netlink family: `body` begins with that family's own header.
   mutating func message(_ type: UInt16, flags: Int32, sequence: UInt32, _ body: (inout Self) -> Void) {
-    let start = bytes.count
+    let start = count
     native(UInt32(0))
     native(type)
     native(UInt16(flags))
     native(sequence)
     native(UInt32(0))
     body(&self)
-    patch(UInt32(bytes.count - start), at: start)
+    patch(UInt32(count - start), at: start)
   }
 
   /// Sets NLM_F_ACK on the message that starts at `start`.
   mutating func requestAcknowledgement(messageAt start: Int) {
     let offset = start + 6
-    patch(bytes[offset...].native(UInt16.self, at: 0) | UInt16(NLM_F_ACK), at: offset)
+    patch(buffer[offset...].native(UInt16.self, at: 0) | UInt16(NLM_F_ACK), at: offset)
   }
 
   /// The payload that `body` appends must stay below 64 KiB.
@@ -54,35 +71,44 @@ struct MessageWriter {
 
   mutating func string(_ type: some RawRepresentable<UInt32>, _ text: String) {
     attribute(type) {
-      $0.bytes.append(contentsOf: text.utf8)
-      $0.bytes.append(0)
+      $0.append(text.utf8)
+      $0.append(0)
     }
   }
 
   private mutating func attribute(_ type: UInt16, _ body: (inout Self) -> Void) {
-    let start = bytes.count
+    let start = count
     native(UInt16(0))
     native(type)
     body(&self)
-    patch(UInt16(bytes.count - start), at: start)
-    while bytes.count & 3 != 0 { bytes.append(0) }
+    patch(UInt16(count - start), at: start)
+    while count & 3 != 0 { append(0) }
   }
 
-  mutating func append(_ byte: UInt8) { bytes.append(byte) }
-  mutating func append(_ text: some Sequence<UInt8>) { bytes.append(contentsOf: text) }
+  mutating func append(_ byte: UInt8) { native(byte) }
+
+  mutating func append(_ text: some Sequence<UInt8>) {
+    guard text.withContiguousStorageIfAvailable({ append(UnsafeRawBufferPointer($0)) }) == nil else { return }
+    for byte in text { append(byte) }
+  }
+
+  /// NFTNL_UDATA_SET_ELEM_COMMENT.
+  mutating func append(comment text: String) {
+    if comment.text != text { comment = (text, userdata(comment: text)) }
+    append(comment.userdata)
+  }
 
   /// Network byte order.
-  mutating func big(_ value: some FixedWidthInteger & UnsignedInteger) {
-    for shift in stride(from: value.bitWidth - 8, through: 0, by: -8) {
-      bytes.append(UInt8(truncatingIfNeeded: value >> shift))
-    }
+  mutating func big(_ value: some FixedWidthInteger) { native(value.bigEndian) }
+
+  mutating func native<T: FixedWidthInteger>(_ value: T) {
+    let size = MemoryLayout<T>.size
+    reserve(size)
+    patch(value, at: count)
+    count += size
   }
 
-  mutating func native(_ value: some FixedWidthInteger) {
-    withUnsafeBytes(of: value) { bytes.append(contentsOf: $0) }
-  }
-
-  private mutating func patch(_ value: some FixedWidthInteger, at offset: Int) {
-    withUnsafeBytes(of: value) { bytes.replaceSubrange(offset..<offset + $0.count, with: $0) }
+  private mutating func patch<T: FixedWidthInteger>(_ value: T, at offset: Int) {
+    buffer.withUnsafeMutableBytes { $0.storeBytes(of: value, toByteOffset: offset, as: T.self) }
   }
 }

@@ -111,12 +111,14 @@ struct NetlinkSocket: ~Copyable {
   ///
   /// Throws `system` when nothing was sent and `unknownOutcome` when answers were lost or are not ours.
   mutating func exchange(
-    _ bytes: [UInt8], sequences: ClosedRange<UInt32>, receive: (Message) -> Void = { _ in }
+    _ bytes: ArraySlice<UInt8>, sequences: ClosedRange<UInt32>, receive: (Message) -> Void = { _ in }
   ) throws(KernelError) -> Answers {
     // Starting over is safe: nothing is outstanding between two exchanges.
     nextSequence = sequences.upperBound < 1 << 31 ? sequences.upperBound + 1 : 1
     var sent: Int
-    repeat { sent = mnl_socket_sendto(socket, bytes, bytes.count) } while sent < 0 && errno == EINTR
+    repeat {
+      sent = bytes.withUnsafeBytes { mnl_socket_sendto(socket, $0.baseAddress, $0.count) }
+    } while sent < 0 && errno == EINTR
     guard sent == bytes.count else {
       throw .system(operation: "send \(bytes.count) bytes to nf_tables", errno: sent < 0 ? errno : EMSGSIZE)
     }

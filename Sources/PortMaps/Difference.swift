@@ -14,12 +14,13 @@ package struct RulesetChange: Sendable, Equatable {
 /// The change that makes `have` into `want`. Elements are equal when set, key, value *and* comment are: the kernel keeps
 /// an old comment when an element is added again, so another comment means remove and add. Of several elements with one
 /// key the first counts.
-package func difference(from have: some Sequence<Element>, to want: some Sequence<Element>) -> RulesetChange {
+package func difference(from have: [Element], to want: [Element]) -> RulesetChange {
+  // A start has nothing before it and a stop nothing after it.
+  if have.isEmpty { return RulesetChange(additions: want.eachOnce) }
+  if want.isEmpty { return RulesetChange(removals: have.eachOnce) }
   var wanted = Dictionary(want.map { ($0.identity, $0) }, uniquingKeysWith: { first, _ in first })
   var change = RulesetChange()
-  // Two mappings to one container port project to one element, so both sides may name an element twice.
-  var seen: Set<Element.Identity> = []
-  for element in have where seen.insert(element.identity).inserted {
+  for element in have.eachOnce {
     if wanted[element.identity] == element {
       wanted[element.identity] = nil
     } else {
@@ -29,4 +30,13 @@ package func difference(from have: some Sequence<Element>, to want: some Sequenc
   // In the order of `want`, so that equal inputs give equal transactions.
   for element in want where wanted.removeValue(forKey: element.identity) != nil { change.additions.append(element) }
   return change
+}
+
+extension [Element] {
+  /// Two mappings to one container port project to one element, so a side may name an element twice.
+  var eachOnce: [PortMaps.Element] {
+    var seen: Set<PortMaps.Element.Identity> = []
+    seen.reserveCapacity(count)
+    return filter { seen.insert($0.identity).inserted }
+  }
 }

@@ -121,8 +121,8 @@ extension Sequence<Binding> {
   /// The elements of all bindings of a container, each once. Two requests for one container port may differ in their
   /// sources, and an interval set refuses elements that overlap: the wider source stands for both.
   package func elements(name: String) -> [PortMaps.Element] {
-    var seen: Set<PortMaps.Element.Identity> = []
-    let elements = flatMap { $0.elements(name: name) }.filter { seen.insert($0.identity).inserted }
+    let elements = flatMap { $0.elements(name: name) }.eachOnce
+    guard contains(where: { !$0.allowFrom.isEmpty }) else { return elements }
     var sources: [PortMaps.Element.Identity: [IPPrefix]] = [:]
     for element in elements {
       if let (source, rest) = element.sourceAndRest { sources[rest, default: []].append(source) }

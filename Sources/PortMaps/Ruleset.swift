@@ -198,3 +198,36 @@ package struct Element: Sendable, Hashable {
   }
   package var identity: Identity { Identity(set: set, key: key) }
 }
+
+// Hashing is most of what a difference of many elements costs, so it takes few words of a key: the set is left out, because
+// few keys are in more than one.
+extension Element.Identity {
+  package func hash(into hasher: inout Hasher) { key.hash(into: &hasher) }
+}
+
+extension Element.Key {
+  package func hash(into hasher: inout Hasher) {
+    switch self {
+    case .port(let transport, let port): hasher.combine(Self.word(transport, port))
+    case .addressPort(let address, let transport, let port):
+      hasher.combine(address.high ^ Self.word(transport, port))
+      hasher.combine(address.low)
+    case .sourceAddressPort(let source, let destination, let transport, let port):
+      hasher.combine(source)
+      hasher.combine(destination)
+      hasher.combine(Self.word(transport, port))
+    case .interface(let name): hasher.combine(name)
+    case .interfaces(let first, let second):
+      hasher.combine(first)
+      hasher.combine(second)
+    case .interfacePrefix(let name, let prefix):
+      hasher.combine(name)
+      hasher.combine(prefix)
+    case .family(let family): hasher.combine(family.rawValue)
+    }
+  }
+
+  private static func word(_ transport: TransportProtocol, _ port: UInt16) -> UInt64 {
+    UInt64(transport.rawValue) << 16 | UInt64(port)
+  }
+}

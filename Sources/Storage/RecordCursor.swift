@@ -15,17 +15,43 @@ package struct ContainerRecord: Sendable, Equatable {
   }
 }
 
-/// Which containers to read: a condition on the row number, in place of `%`.
+/// The statements that read some containers with all that belongs to them. Made once: an event has no time to put text
+/// together.
 struct Selection {
-  let condition: String
-  let arguments: StatementArguments
+  let containers, endpoints, publish, expose, bindings, warnings: String
 
-  static let all = Selection(condition: "% > 0", arguments: [])
-
-  func sql(_ select: String, from table: String, key: String, order: String) -> String {
-    let condition = condition.split(separator: "%", omittingEmptySubsequences: false).joined(separator: key)
-    return "SELECT \(select) FROM \(table) WHERE \(condition) ORDER BY \(order)"
+  /// `condition`: on the row number, in place of `%`.
+  init(_ condition: String) {
+    func select(_ columns: String, from table: String, key: String = "container", order: String) -> String {
+      let condition = condition.split(separator: "%", omittingEmptySubsequences: false).joined(separator: key)
+      return "SELECT \(columns) FROM \(table) WHERE \(condition) ORDER BY \(order)"
+    }
+    func children(_ columns: String, of table: String) -> String {
+      select("container, \(columns)", from: table, order: "container, position")
+    }
+    containers = select(
+      "row, source, id, name, generation, publish_all", from: "container", key: "row", order: "row")
+    endpoints = children("network, ipv4, ipv6, gateway_priority", of: "endpoint")
+    publish = children(
+      "host_address, host_first, host_last, container_first, container_last, protocol, allow_from", of: "publish")
+    expose = children("first, last, protocol", of: "expose")
+    bindings = children(
+      "network, mode, protocol, host_address, host_first, host_last, container_address, container_first, "
+        + "container_last, request, allow_from", of: "binding")
+    warnings = children("code, message", of: "warning")
   }
+
+  static let all = Selection("% > 0")
+  static let row = Selection("% = ?")
+  static let onNetwork = Selection("% IN (SELECT container FROM endpoint WHERE network = ?)")
+  static let withID = Selection("% IN (SELECT row FROM container WHERE id = ?)")
+  static let withName = Selection("% IN (SELECT row FROM container WHERE name = ?)")
+  /// Whose id or name lies between two bounds each.
+  static let between = Selection(
+    """
+    % IN (SELECT row FROM container WHERE id BETWEEN ? AND ? UNION
+      SELECT row FROM container WHERE name BETWEEN ? AND ? LIMIT \(Store.candidateLimit))
+    """)
 }
 
 /// Reads containers in row order: one query for each table, all in that order, merged as they advance. So the number of
@@ -38,30 +64,17 @@ struct RecordCursor {
   private let bindings: ChildCursor<Binding>
   private let warnings: ChildCursor<Warning>
 
-  /// `open` makes a cursor from SQL and its arguments.
-  init(_ selection: Selection, open: (String, StatementArguments) throws -> RowCursor) throws {
-    func children<T>(_ table: String, _ columns: String, _ decode: @escaping (Row) throws -> T) throws -> ChildCursor<T>
-    {
-      let sql = selection.sql(
-        "container, \(columns)", from: table, key: "container", order: "container, position")
-      return ChildCursor(rows: try open(sql, selection.arguments), decode: decode)
+  /// `open` makes a cursor from SQL.
+  init(_ selection: Selection, open: (String) throws -> RowCursor) throws {
+    func children<T>(_ sql: String, _ decode: @escaping (Row) throws -> T) throws -> ChildCursor<T> {
+      ChildCursor(rows: try open(sql), decode: decode)
     }
-    containers = try open(
-      selection.sql("row, source, id, name, generation, publish_all", from: "container", key: "row", order: "row"),
-      selection.arguments)
-    endpoints = try children("endpoint", "network, ipv4, ipv6, gateway_priority", Endpoint.init(row:))
-    publish = try children(
-      "publish", "host_address, host_first, host_last, container_first, container_last, protocol, allow_from",
-      PublishRequest.init(row:))
-    expose = try children("expose", "first, last, protocol") { row in
-      ExposedPorts(try row.ports(1), try row.transport(3))
-    }
-    bindings = try children(
-      "binding",
-      "network, mode, protocol, host_address, host_first, host_last, container_address, container_first, "
-        + "container_last, request, allow_from",
-      Binding.init(row:))
-    warnings = try children("warning", "code, message") { row in
+    containers = try open(selection.containers)
+    endpoints = try children(selection.endpoints, Endpoint.init(row:))
+    publish = try children(selection.publish, PublishRequest.init(row:))
+    expose = try children(selection.expose) { row in ExposedPorts(try row.ports(1), try row.transport(3)) }
+    bindings = try children(selection.bindings, Binding.init(row:))
+    warnings = try children(selection.warnings) { row in
       Warning(try row.get(1, Warning.Code.init(rawValue:)), try row.get(2))
     }
   }

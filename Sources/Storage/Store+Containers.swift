@@ -8,15 +8,18 @@ extension Store {
   static let candidateLimit = 16
 
   package func container(source: String, id: String) throws(StoreError) -> ContainerRecord? {
-    try read(
-      "read container \(id)", "% = (SELECT row FROM container WHERE source = ? AND id = ?)", [source, id]
-    ).first
+    let operation = "read container \(id)"
+    let row: Int64? = try perform(operation) { db in
+      try fact(rows(db, "SELECT row FROM container WHERE id = ? AND source = ?", [id, source]))
+    }
+    // Most starts are of a container that is not there: then one statement is all.
+    guard let row else { return nil }
+    return try read(operation, .row, [row]).first
   }
 
   /// The containers attached to a network, in row order.
   package func containers(on networkID: String) throws(StoreError) -> [ContainerRecord] {
-    try read(
-      "read containers of network \(networkID)", "% IN (SELECT container FROM endpoint WHERE network = ?)", [networkID])
+    try read("read containers of network \(networkID)", .onNetwork, [networkID])
   }
 
   package func containerCount(on networkID: String) throws(StoreError) -> Int {
@@ -28,7 +31,7 @@ extension Store {
   /// The containers, other than those in `rows`, whose bindings lead to a container address, in row order.
   package func containers(at address: IPAddress, otherThan rows: Set<Int64>) throws(StoreError) -> [ContainerRecord] {
     let operation = "read containers at \(address)"
-    let sql = "SELECT DISTINCT container FROM binding WHERE container_address = ?"
+    let sql = "SELECT container FROM binding WHERE container_address = ?"
     var found: Set<Int64> = []
     try perform(operation) { db in
       let cursor = try self.rows(db, sql, [address.description])
@@ -36,7 +39,7 @@ extension Store {
     }
     var records: [ContainerRecord] = []
     // Usually nobody: then one statement is all.
-    for row in found.subtracting(rows).sorted() { records += try read(operation, "% = ?", [row]) }
+    for row in found.subtracting(rows).sorted() { records += try read(operation, .row, [row]) }
     return records
   }
 
@@ -45,19 +48,14 @@ extension Store {
   package func containers(named reference: String) throws(StoreError) -> [ContainerRecord] {
     guard !reference.isEmpty else { return [] }
     let operation = "read container \(reference)"
-    let byID = try read(operation, "% IN (SELECT row FROM container WHERE id = ?)", [reference])
+    let byID = try read(operation, .withID, [reference])
     guard byID.isEmpty else { return byID }
-    let byName = try read(operation, "% IN (SELECT row FROM container WHERE name = ?)", [reference])
+    let byName = try read(operation, .withName, [reference])
     guard byName.isEmpty else { return byName }
     // U+10FFFF sorts after every continuation: text is compared by its UTF-8 bytes. LIKE and GLOB cannot use the index
     // with a bound pattern.
     let last = reference + "\u{10FFFF}"
-    return try read(
-      operation,
-      """
-      % IN (SELECT row FROM container WHERE id BETWEEN ? AND ? UNION
-        SELECT row FROM container WHERE name BETWEEN ? AND ? LIMIT \(Self.candidateLimit))
-      """, [reference, last, reference, last])
+    return try read(operation, .between, [reference, last, reference, last])
   }
 
   /// Ids of all containers of a source, in order.
@@ -76,16 +74,16 @@ extension Store {
     let operation = "read containers"
     try queue.unsafeReentrantWrite { db in
       // Statements of their own: `body` may use the shared ones.
-      let cursor = try perform(operation) { _ in try RecordCursor(.all) { try rows(db, $0, $1, shared: false) } }
+      let cursor = try perform(operation) { _ in try RecordCursor(.all) { try rows(db, $0, shared: false) } }
       while let record = try perform(operation, { _ in try cursor.next() }) { try body(record) }
     }
   }
 
   private func read(
-    _ operation: String, _ condition: String, _ arguments: StatementArguments
+    _ operation: @autoclosure () -> String, _ selection: Selection, _ arguments: StatementArguments
   ) throws(StoreError) -> [ContainerRecord] {
-    try perform(operation) { db in
-      let cursor = try RecordCursor(Selection(condition: condition, arguments: arguments)) { try rows(db, $0, $1) }
+    try perform(operation()) { db in
+      let cursor = try RecordCursor(selection) { try rows(db, $0, arguments) }
       var records: [ContainerRecord] = []
       while let record = try cursor.next() { records.append(record) }
       return records

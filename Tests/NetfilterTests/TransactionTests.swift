@@ -70,10 +70,11 @@ struct TransactionTests {
   @Test("a lost answer is an unknown outcome, and the next transaction works")
   func lostAnswers() throws {
     let bench = try Bench()
-    // Alternating sets make a message of each element, every one of which is refused: more errors than a socket holds.
-    let missing = (1...30_000).flatMap {
-      [mapping($0), Element(.published4, .addressPort("172.18.0.9", .tcp, UInt16($0)))]
-    }
+    // The smallest buffer that socket(7) allows, and a change of many messages, each of which is refused.
+    var size: CInt = 1
+    let socket = try #require(bench.kernel.descriptor)
+    #expect(setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &size, socklen_t(MemoryLayout<CInt>.size)) == 0)
+    let missing = (1...30_000).map { mapping($0) }
     let error = refusal(of: RulesetChange(removals: missing), by: bench.kernel)
     guard case .unknownOutcome(let words)? = error else {
       Issue.record("\(String(describing: error))")

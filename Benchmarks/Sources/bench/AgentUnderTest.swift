@@ -38,7 +38,9 @@ final class AgentUnderTest {
 
   /// Resident memory in bytes.
   var memory: Double { field("VmRSS:", of: "/proc/\(pid)/status") * 1024 }
-  var descriptors: Double { Double((try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd"))?.count ?? 0) }
+  var descriptors: Double {
+    Double((try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd"))?.count ?? 0)
+  }
   /// Of all threads: how often they went to sleep.
   var switches: Double {
     let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
@@ -73,7 +75,9 @@ struct Tools {
   var memory = "/run/bench/memory"
 
   func prepare() throws {
-    for directory in [disk, memory] { try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true) }
+    for directory in [disk, memory] {
+      try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    }
     // As many sockets as mappings would need a descriptor limit that not every machine has.
     let sources = ["bulk", "churn"].map { "[source.\($0)]\nhold_ports = \"none\"\n" }
     try sources.joined().write(toFile: configuration, atomically: false, encoding: .utf8)
@@ -90,6 +94,18 @@ struct Tools {
   func measure(_ command: String..., arguments: [String] = [], in namespace: String? = nil) throws -> Measurements {
     let enter = namespace.map { ["ip", "netns", "exec", $0] } ?? []
     return try Measurements(parsing: run(enter + [floor] + command + arguments))
+  }
+
+  /// How long a command takes, from the fork to its end.
+  func time(_ command: String, count: Int) throws -> Samples {
+    try time(Array(repeating: command, count: count), in: nil)
+  }
+
+  /// The same for commands that are run one after the other.
+  func time(_ commands: [String], in namespace: String?) throws -> Samples {
+    let path = "/run/bench/commands"
+    try commands.joined(separator: "\n").write(toFile: path, atomically: false, encoding: .utf8)
+    return try measure("commands", path, in: namespace)["command"]
   }
 
   /// A copy of a database that an agent may have open.

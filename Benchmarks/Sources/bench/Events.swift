@@ -30,6 +30,8 @@ struct Events {
     // A container has two mappings: IPv4 and IPv6.
     _ = try tools.measure("fill", agent.socket, "\(size / 2)")
     if size == 10 {
+      // Threads of the start-up that have nothing to do end after five seconds.
+      Thread.sleep(forTimeInterval: 6)
       let before = agent.switches
       Thread.sleep(forTimeInterval: 5)
       report.values["idle.wakeups"] = agent.switches - before
@@ -73,7 +75,8 @@ struct Events {
             file: "start.svg", title: "One start, durable (p50)", unit: "µs",
             bars: sizes.flatMap { size in
               ["agent", "floor"].map {
-                Plot.Bar(label: "\($0), \(size)", value: measured["\($0).start.\(size)"].median / 1e3, isFloor: $0 == "floor")
+                Plot.Bar(
+                  label: "\($0), \(size)", value: measured["\($0).start.\(size)"].median / 1e3, isFloor: $0 == "floor")
               }
             }))
       }
@@ -175,8 +178,8 @@ struct Events {
         title: "Ranges",
         text: """
           `10000-19999:10000-19999/udp`, both families: one row a family in the database, four elements a port in the kernel. \
-          The floor is the raw netlink transaction of these elements; the agent also asks the kernel for each port whether \
-          another program has it.
+          The floor is the raw netlink transaction of these elements; the agent also looks whether another program has one \
+          of the ports, and holds ranges of up to 256 with a socket for each port.
           """, tables: [table]))
   }
 
@@ -193,7 +196,8 @@ struct Events {
         let ratio = ratio("restart", measured)
         report.values["restart.\(state).floor"] = ratio
         table.rows.append([
-          "\(size)", state, time(measured["agent.restart"].median), time(measured["floor.restart"].median), times(ratio),
+          "\(size)", state, time(measured["agent.restart"].median), time(measured["floor.restart"].median),
+          times(ratio),
         ])
       }
     }
@@ -208,8 +212,8 @@ struct Events {
 
   private func listings(_ agents: [AgentUnderTest], _ report: inout Report) throws {
     progress("listings")
-    let all = try Samples((0..<5).map { _ in try duration { try run(tools.agent, "ls", "--json", "--socket", agents[agents.count - 1].socket) } })
-    let ten = try Samples((0..<15).map { _ in try duration { try run(tools.agent, "ls", "--socket", agents[0].socket) } })
+    let all = try tools.time("\(tools.agent) ls --json --socket \(agents[agents.count - 1].socket)", count: 5)
+    let ten = try tools.time("\(tools.agent) ls --socket \(agents[0].socket)", count: 15)
     report.values["ls.json"] = all.median / 1e6
     report.values["ls.ten"] = ten.median / 1e6
     report.sections.append(
@@ -223,7 +227,9 @@ struct Events {
               ["`pmagent ls`, ten mappings", time(ten.median)],
               ["memory, idle", String(format: "%.0f MB", report.values["memory.idle"] ?? .nan)],
             ]
-              + (report.values["memory.mappings"].map { [["memory of 100,000 mappings more", String(format: "%.0f MB", $0)]] } ?? []))
+              + (report.values["memory.mappings"].map {
+                [["memory of 100,000 mappings more", String(format: "%.0f MB", $0)]]
+              } ?? []))
         ]))
   }
 

@@ -27,16 +27,17 @@ struct Page {
   /// The limits that were missed, a line each; the short run looks at what is the same on any machine.
   var failures: [String] {
     thresholds.compactMap { threshold in
-      guard let value = report.values[threshold.name], !(isShort && threshold.kind == .absolute),
+      guard let value = report.values[threshold.name], !value.isNaN, !(isShort && threshold.kind == .absolute),
         !threshold.holds(value, isShort: isShort)
       else { return nil }
       let (limit, sign) = (isShort ? threshold.shortLimit : threshold.limit, threshold.isUpperBound ? "<=" : ">=")
-      return "\(threshold.name): \(number(value, threshold.unit)), to be \(sign) \(number(limit, threshold.unit)): \(threshold.title)"
+      return
+        "\(threshold.name): \(number(value, threshold.unit)), to be \(sign) \(number(limit, threshold.unit)): \(threshold.title)"
     }
   }
 
   private func row(_ threshold: Threshold) -> [String]? {
-    guard let value = report.values[threshold.name] else { return nil }
+    guard let value = report.values[threshold.name], !value.isNaN else { return nil }
     return [
       threshold.title, "\(threshold.isUpperBound ? "≤" : "≥") \(number(threshold.limit, threshold.unit))",
       number(value, threshold.unit), threshold.holds(value, isShort: false) ? "reached" : "**missed**",

@@ -2,28 +2,28 @@
 #include "floor.h"
 #include <stdlib.h>
 
+enum { ports = 40000, first_port = 10000 };
+
+static struct mapping container(long number) {
+  return (struct mapping){(int)(number % 4000000), first_port + (int)(number % ports)};
+}
+
 // SOCKET STARTS-PER-SECOND SECONDS RUNNING
 void churn(char **a) {
   int agent = connect_agent(a[0]), rate = atoi(a[1]), running = atoi(a[3]);
-  long total = (long)rate * atoi(a[2]);
   char line[512];
-  int64_t start = now();
-  for (long i = 0; i < total; i++) {
-    // Late starts catch up: the rate is that of the whole run.
-    int64_t due = start + i * (1000000000L / rate), wait = due - now();
+  int64_t start = now(), end = start + atol(a[2]) * 1000000000L;
+  long number = 0;
+  for (; now() < end; number++) {
+    // Late ones catch up: the rate is that of the whole run, as far as the disk lets it be.
+    int64_t wait = start + number * (1000000000L / rate) - now();
     if (wait > 0) pause_ns(wait);
-    struct mapping m = {(int)(i % 4000000), 10000 + (int)(i % 40000)};
     int64_t sent = now();
-    request(agent, line, start_line(line, sizeof line, m, "churn"));
+    request(agent, line, start_line(line, sizeof line, container(number), "churn"));
     sample("churn.start", now() - sent);
-
-    if (i < running) continue;
-    struct mapping old = {(int)((i - running) % 4000000), 0};
-    request(agent, line, stop_line(line, sizeof line, old, "churn"));
+    if (number >= running) request(agent, line, stop_line(line, sizeof line, container(number - running), "churn"));
   }
-  sample("churn.seconds", (double)(now() - start) / 1e9);
-  for (long i = total - running < 0 ? 0 : total - running; i < total; i++) {
-    struct mapping old = {(int)(i % 4000000), 0};
-    request(agent, line, stop_line(line, sizeof line, old, "churn"));
+  for (long i = number < running ? 0 : number - running; i < number; i++) {
+    request(agent, line, stop_line(line, sizeof line, container(i), "churn"));
   }
 }

@@ -63,3 +63,4 @@ void churn(char **arguments);
 void packets(char **arguments);
 void elements(char **arguments);
 void proxy(char **arguments);
+void commands(char **arguments);

@@ -13,16 +13,18 @@ static int copy(int from, int to) {
   return count > 0 && write(to, bytes, count) == count;
 }
 
-// PORT ADDRESS CONTAINER-PORT: prints a line when it listens
+// PORT ADDRESS CONTAINER-PORT: returns when it listens, and goes on in the background
 void proxy(char **a) {
   signal(SIGCHLD, SIG_IGN);
+  // Whoever waits for the end of what we inherited must not wait for the proxy.
+  close_range(3, ~0u, 0);
   struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons(atoi(a[0]))};
   struct sockaddr_in there = {.sin_family = AF_INET, .sin_port = htons(atoi(a[2]))};
   if (inet_pton(AF_INET, a[1], &there.sin_addr) != 1) die(a[1]);
   int listener = socket(AF_INET, SOCK_STREAM, 0);
   if (bind(listener, (struct sockaddr *)&here, sizeof here) != 0 || listen(listener, 128) != 0) die("listen");
-  printf("listening\n");
-  fflush(stdout);
+  if (fork() != 0) return;
+  close(STDOUT_FILENO);
   for (;;) {
     int client = accept(listener, NULL, NULL);
     if (client < 0) die("accept");
