@@ -215,8 +215,8 @@ extension Batch {
 }
 
 extension [PortMaps.Element] {
-  /// A list for each set, in the order in which they appear.
-  fileprivate var bySet: [[PortMaps.Element]] {
+  /// A list for each set, in the order in which they appear: the order in which a transaction takes them.
+  package var bySet: [[PortMaps.Element]] {
     var lists: [[PortMaps.Element]] = []
     for element in self {
       // There are a few dozen sets, and a change has elements of few of them.

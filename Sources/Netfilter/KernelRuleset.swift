@@ -169,6 +169,7 @@ package final class KernelRuleset {
         (installed.elements, installed.skeletonIsCurrent) = ([], false)
         break
       }
+      if read.isRepeating { return nil }
       installed.elements += read.elements
     }
     return installed

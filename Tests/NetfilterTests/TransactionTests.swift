@@ -189,3 +189,18 @@ struct OwnerTests {
     #expect(Set(rebuilt.elements) == Set(samples))
   }
 }
+
+@Suite struct GrowingTableTests {
+  /// Right after many elements were added, the kernel is still moving them to a larger hash table.
+  @Test func aTableThatGrowsIsReadWhole() throws {
+    let elements = (1...10_000).map {
+      Element(.any4, .port(.tcp, UInt16($0)), .destination(Plan.container4, 80), comment: "container-\($0)")
+    }
+    for _ in 1...10 {
+      let bench = try Bench()
+      try bench.kernel.apply(RulesetChange(additions: elements), skeleton: .keep)
+      let read = try #require(try bench.kernel.read())
+      #expect(Set(read.elements) == Set(elements))
+    }
+  }
+}

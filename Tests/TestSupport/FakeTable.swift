@@ -14,12 +14,12 @@ package struct FakeTable {
   mutating func apply(_ change: RulesetChange, _ sizes: [SetName: Int]) throws(KernelError) -> Bool {
     var before: [(Element.Identity, Element?)] = []
     do throws(KernelError) {
-      for element in change.removals {
+      for element in change.removals.bySet.joined() {
         let found = try find(element)
         before.append((found.identity, found))
         elements[found.identity] = nil
       }
-      for element in change.additions where try mustAdd(element, sizes) {
+      for element in change.additions.bySet.joined() where try mustAdd(element, sizes) {
         before.append((element.identity, nil))
         elements[element.identity] = element
       }
