@@ -115,7 +115,7 @@ let package = Package(
     .testTarget(
       name: "CommandTests",
       dependencies: [
-        "pmagent", "Agent", "Feed", "Netfilter", "PortMaps", "Storage", "TestSupport",
+        "pmagent", "Agent", "Feed", "Netfilter", "PortMaps", "Runtimes", "Storage", "TestSupport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),

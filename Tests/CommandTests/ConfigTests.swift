@@ -1,5 +1,6 @@
 import Agent
 import ArgumentParser
+import Runtimes
 import TestSupport
 import Testing
 
@@ -38,7 +39,35 @@ import Testing
     #expect((options.socket, options.database, options.ip) == ("/o.sock", "/o.db", "192.0.2.1"))
   }
 
+  @Test func runtimesToFollow() throws {
+    let directory = try TemporaryDirectory()
+    let path = directory.path + "/pmagent.toml"
+    try write("docker = [\"unix:///run/docker.sock\"]\n", to: path)
+    let fromFile = try PMAgent.Run.parse(["--config", path]).configuration()
+    #expect(fromFile.runtimes.map(\.description) == ["docker=unix:///run/docker.sock"])
+    // They bind the ports they publish themselves, unless the administrator says otherwise.
+    #expect(fromFile.holdPolicy(of: "docker") == .none)
+    #expect(fromFile.holdPolicy(of: "default") == .auto)
+    try write("docker = [\"unix:///run/docker.sock\"]\n[source.docker]\nhold_ports = \"all\"\n", to: path)
+    #expect(try PMAgent.Run.parse(["--config", path]).configuration().holdPolicy(of: "docker") == .all)
+    let options = try PMAgent.Run.parse(
+      ["--config", path, "--docker", "unix:///a/podman.sock", "--docker", "two=unix:///b/podman.sock"]
+    ).configuration()
+    #expect(options.runtimes.map(\.name) == ["podman", "two"])
+  }
+
+  @Test(arguments: [
+    "docker = \"unix:///run/docker.sock\"", "docker = [1]", "docker = [\"/run/docker.sock\"]",
+    "docker = [\"unix:///a/docker.sock\", \"unix:///b/docker.sock\"]",
+  ])
+  func runtimesThatCannotBeFollowed(_ text: String) throws {
+    let (outcome, path) = try check(text)
+    #expect(outcome.status == .failed)
+    #expect(outcome.errors.hasPrefix("pmagent: \(path): key docker: "))
+  }
+
   @Test func whatRunRefuses() throws {
+    #expect(try pmagent(["run", "--docker", "tcp://127.0.0.1:2375"]).status == .usage)
     #expect(try pmagent(["run", "--ip", "localhost"]).status == .usage)
     #expect(try pmagent(["run", "--log-level", "loud"]).status == .usage)
   }

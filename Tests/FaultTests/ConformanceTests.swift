@@ -210,11 +210,12 @@ struct FakeBench: Bench {
       #expect(outcomes[0] == outcomes[1], "\(change)")
       if outcomes[0] != "" { refusals += 1 }
       let (a, b) = (try #require(try real.read()), try #require(try fake.read()))
-      #expect(Set(a.elements) == Set(b.elements), "\(change)")
+      let differing = Set(a.elements).symmetricDifference(b.elements)
+      #expect(differing.isEmpty, "\(change)")
       let moved = (a.generation - generations.0, b.generation - generations.1)
       #expect(moved.0 == moved.1, "\(change)")
       generations = (a.generation, b.generation)
-      if Set(a.elements) != Set(b.elements) { return }
+      if !differing.isEmpty { return }
     }
     print("seed \(seed): 400 random transactions, \(refusals) refused by both")
     #expect(refusals > 40 && refusals < 360)
@@ -226,7 +227,7 @@ struct FakeBench: Bench {
     let comment = random.pick(["", "a", "b"])
     let address: IPAddress = random.pick(["172.18.0.2", "172.18.0.3"])
     let prefixes: [IPPrefix] = ["10.0.0.0/8", "10.0.0.0/16", "10.255.0.0/16", "11.0.0.0/8"]
-    let places: [IPPrefix] = ["172.18.0.0/32", "172.18.0.0/16"]
+    let places: [IPPrefix] = ["172.18.0.0/16", "172.19.0.0/16"]
     return switch Int.random(in: 0..<5, using: &random) {
     case 0: Element(.any4, .port(.tcp, port), .destination(address, 80), comment: comment)
     case 1: Element(.published4, .addressPort(address, .udp, port), comment: comment)

@@ -153,6 +153,16 @@ private func stored(
     #expect(Request.decode(line: Array(row.line.utf8)) == .request(Request(row.body)))
   }
 
+  /// What a feed inside the agent writes is what one outside would.
+  @Test(arguments: accepted)
+  func writesWhatItAccepts(_ row: AcceptedRequest) {
+    guard case .event(let event, let source) = row.body else { return }
+    var writer = JSONWriter()
+    event.write(source: source, to: &writer)
+    #expect(writer.bytes.last == UInt8(ascii: "\n"))
+    #expect(Request.decode(line: writer.bytes.dropLast()) == .request(Request(row.body)))
+  }
+
   @Test func repeatsTheID() {
     #expect(
       Request.decode(line: Array(#"{"id":7,"query":"hello"}"#.utf8))
