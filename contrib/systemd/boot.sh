@@ -11,7 +11,10 @@ if [ "${PMAGENT_BOOT:-}" != inside ]; then
   PMAGENT_BOOT=inside exec "$here/../runtimes/sandbox.sh" "$(realpath "$0")" "$@"
 fi
 unset PMAGENT_BOOT
-program=$(realpath "$1"); shift
+# Where the unit finds it: it has its own /tmp and no /home.
+program=/run/program
+touch $program
+mount --bind "$1" $program; shift
 
 units=/etc/systemd/system
 sed "s|/usr/local/bin/pmagent|$program|" "$here/pmagent.service" > $units/pmagent.service
