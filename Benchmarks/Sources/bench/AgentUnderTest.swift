@@ -12,13 +12,14 @@ final class AgentUnderTest {
     (self.namespace, self.database) = (namespace, database)
     socket = "/run/bench/\(namespace).sock"
     try tools.addNamespace(namespace)
+    // There may be none.
     try? FileManager.default.removeItem(atPath: socket)
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments = ["ip", "netns", "exec", namespace] + Self.command(tools, socket: socket, database: database)
     process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     process.standardError = FileHandle(forWritingAtPath: "/dev/null")
     try process.run()
-    // It serves once its socket is there.
+    // It serves once its socket is there. Nothing is measured meanwhile, so looking every 10 ms costs nobody anything.
     while !FileManager.default.fileExists(atPath: socket) {
       guard process.isRunning else { throw Failure("the agent did not start in \(namespace)") }
       Thread.sleep(forTimeInterval: 0.01)
@@ -38,16 +39,19 @@ final class AgentUnderTest {
 
   /// Resident memory in bytes.
   var memory: Double { field("VmRSS:", of: "/proc/\(pid)/status") * 1024 }
+  /// Without limit when it has died, so that no threshold takes that for none.
   var descriptors: Double {
-    Double((try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd"))?.count ?? 0)
+    (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd")).map { Double($0.count) } ?? .infinity
   }
   /// Of all threads: how often they went to sleep.
   var switches: Double {
+    // A process that has died is found out by `descriptors`.
     let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
     return tasks.reduce(0) { $0 + field("voluntary_ctxt_switches:", of: "/proc/\(pid)/task/\($1)/status") }
   }
   /// The size of the write-ahead log in bytes.
   var walSize: Double {
+    // SQLite may not have made it yet.
     let attributes = try? FileManager.default.attributesOfItem(atPath: database + "-wal")
     return (attributes?[.size] as? NSNumber)?.doubleValue ?? 0
   }
@@ -110,6 +114,7 @@ struct Tools {
 
   /// A copy of a database that an agent may have open.
   func copy(_ database: String, to path: String) throws {
+    // They may not be there.
     for end in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: path + end) }
     try run("sqlite3", database, "VACUUM INTO '\(path)'")
   }

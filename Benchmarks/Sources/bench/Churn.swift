@@ -23,6 +23,7 @@ struct Churn {
     try client.run()
     let start = Date()
     for step in 1...12 {
+      // Samples at equal distances in time: the passing of time is what is waited for.
       Thread.sleep(until: start.addingTimeInterval(Double(seconds * step) / 13))
       states.append(State(agent))
     }

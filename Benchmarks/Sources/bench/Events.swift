@@ -33,6 +33,7 @@ struct Events {
       // Threads of the start-up that have nothing to do end after five seconds.
       Thread.sleep(forTimeInterval: 6)
       let before = agent.switches
+      // What an agent does in five seconds in which nobody asks anything of it.
       Thread.sleep(forTimeInterval: 5)
       report.values["idle.wakeups"] = agent.switches - before
       report.values["memory.idle"] = agent.memory / 1e6
