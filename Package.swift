@@ -14,7 +14,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
-    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
   ],
@@ -26,6 +25,7 @@ let package = Package(
     .systemLibrary(
       name: "CNetfilter", pkgConfig: "libnftnl libmnl libnetfilter_conntrack",
       providers: [.apt(["libnftnl-dev", "libmnl-dev", "libnetfilter-conntrack-dev"])]),
+    .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CLinux"),
     .target(
       name: "Netfilter", dependencies: ["PortMaps", "CNetfilter", "CLinux"], swiftSettings: settings),
@@ -39,9 +39,7 @@ let package = Package(
       swiftSettings: settings),
     .target(
       name: "Storage",
-      dependencies: [
-        "CrashPoints", "PortMaps", "Migrations", .product(name: "GRDB", package: "GRDB.swift"),
-      ], swiftSettings: settings),
+      dependencies: ["CrashPoints", "CSQLite", "PortMaps", "Migrations"], swiftSettings: settings),
     .target(
       name: "Feed",
       dependencies: [
@@ -108,10 +106,7 @@ let package = Package(
       ], exclude: ["Recordings"], swiftSettings: settings),
     .testTarget(
       name: "StorageTests",
-      dependencies: [
-        "Storage", "PortMaps", "Migrations", .product(name: "GRDB", package: "GRDB.swift"),
-        .product(name: "GRDBSQLite", package: "GRDB.swift"),
-      ], swiftSettings: settings),
+      dependencies: ["Storage", "CSQLite", "PortMaps", "Migrations"], swiftSettings: settings),
     .testTarget(
       name: "CommandTests",
       dependencies: [
@@ -126,8 +121,7 @@ let package = Package(
     .testTarget(
       name: "FaultTests",
       dependencies: [
-        "Agent", "Feed", "Migrations", "Netfilter", "PortMaps", "Storage", "TestSupport", "pmagent",
-        .product(name: "GRDB", package: "GRDB.swift"),
+        "Agent", "CSQLite", "Feed", "Migrations", "Netfilter", "PortMaps", "Storage", "TestSupport", "pmagent",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "Subprocess", package: "swift-subprocess"),
       ], swiftSettings: settings),
@@ -136,7 +130,6 @@ let package = Package(
       name: "SystemTests",
       dependencies: [
         "Agent", "Feed", "Netfilter", "PortMaps", "Storage", "TestSupport", "pmagent",
-        .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "Subprocess", package: "swift-subprocess"),
       ], swiftSettings: settings),

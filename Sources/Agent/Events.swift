@@ -160,7 +160,7 @@ extension PortMapper {
   func drop(_ record: ContainerRecord, endsTCP: Bool = false, _ scope: inout Scope) throws {
     try confirm(record, &scope)
     try store.removeContainer(row: record.row)
-    try recordStaleFlows(StaleFlows.of(from: record.bindings, to: [], endsTCP: endsTCP))
+    try recordStaleFlows(StaleFlows.of(from: record.bindings, to: [], endsTCP: endsTCP), &scope)
     release(record)
     scope.note(container: record.key, before: record, after: nil)
     scope.log("container stopped", ["container": "\(record.container.name)"])
@@ -272,7 +272,7 @@ extension PortMapper {
       var record = ContainerRecord(
         row: before?.row ?? 0, container: container, bindings: resolution.bindings, warnings: resolution.warnings)
       record.row = try store.record(record)
-      try recordStaleFlows(StaleFlows.of(from: before?.bindings ?? [], to: record.bindings))
+      try recordStaleFlows(StaleFlows.of(from: before?.bindings ?? [], to: record.bindings), &scope)
       claim(record)
       scope.note(container: record.key, before: before, after: record)
       for warning in record.warnings { scope.log(warning, about: ["container": "\(container.name)"]) }
@@ -286,9 +286,9 @@ extension PortMapper {
     }
   }
 
-  private func recordStaleFlows(_ flows: [StaleFlows]) throws {
+  private func recordStaleFlows(_ flows: [StaleFlows], _ scope: inout Scope) throws {
     if flows.isEmpty { return }
-    try store.recordStaleFlows(flows)
+    scope.note(firstStaleFlow: try store.recordStaleFlows(flows))
     hasStaleFlows = true
   }
 

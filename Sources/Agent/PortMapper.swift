@@ -116,13 +116,9 @@ package final class PortMapper {
     var scope = Scope()
     let snapshotsBefore = snapshots
     let replies: [Reply]
-    var lastStaleFlow: Int64 = 0
+    let change: RulesetChange
     do {
-      replies = try store.transaction {
-        lastStaleFlow = try store.lastStaleFlow()
-        defer { crashPoint("round-recorded") }
-        return try events.map { try record($0, &scope) }
-      }
+      (replies, change) = try record(events, &scope)
       crashPoint("round-committed")
     } catch {
       restoreMemory(scope)
@@ -130,10 +126,10 @@ package final class PortMapper {
       return retry(events, after: error)
     }
     do {
-      try converge(scope)
+      try converge(change)
     } catch {
       if heal(after: error) { return finish(scope, replies) }
-      undo(scope, staleFlowsAfter: lastStaleFlow)
+      undo(scope)
       snapshots = snapshotsBefore
       if events.count > 1 { return events.flatMap { commit([$0]) } }
       return [.failed(refusal(of: error, "program the kernel"))]
@@ -174,24 +170,46 @@ package final class PortMapper {
     }
   }
 
-  /// Records one event, or nothing of it.
+  /// Records a round in one transaction. Returns what the kernel needs for it, too.
+  private func record(_ events: [Incoming], _ scope: inout Scope) throws -> ([Reply], RulesetChange) {
+    do {
+      return try store.transaction {
+        defer { crashPoint("round-recorded") }
+        let replies =
+          try events.count == 1 ? [apply(events[0], &scope)] : events.map { try record($0, &scope) }
+        return (replies, try change(of: scope))
+      }
+    } catch let error as RequestError {
+      // The only event of its round takes the transaction with it.
+      defer { scope = Scope() }
+      return ([refused(error, scope)], RulesetChange())
+    }
+  }
+
+  /// Records one event of several, or nothing of it.
   private func record(_ incoming: Incoming, _ scope: inout Scope) throws -> Reply {
-    guard case .event(let event, let source) = incoming.request.body else { preconditionFailure("not an event") }
     var touched = Scope()
     do {
-      let reply = try store.savepoint {
-        try apply(event, from: source, on: incoming.connection, &touched)
-      }
+      let reply = try store.savepoint { try apply(incoming, &touched) }
       scope.merge(touched)
       return reply
     } catch let error as RequestError {
-      restoreMemory(touched)
-      log.notice("refused", metadata: ["code": "\(error.code.rawValue)", "reason": "\(error.message)"])
-      return .failed(error)
+      return refused(error, touched)
     } catch {
       restoreMemory(touched)
       throw error
     }
+  }
+
+  private func apply(_ incoming: Incoming, _ scope: inout Scope) throws -> Reply {
+    guard case .event(let event, let source) = incoming.request.body else { preconditionFailure("not an event") }
+    return try apply(event, from: source, on: incoming.connection, &scope)
+  }
+
+  private func refused(_ error: RequestError, _ scope: Scope) -> Reply {
+    restoreMemory(scope)
+    log.notice("refused", metadata: ["code": "\(error.code.rawValue)", "reason": "\(error.message)"])
+    return .failed(error)
   }
 
   /// Makes the kernel agree again, where an earlier attempt has failed.
@@ -215,11 +233,12 @@ package final class PortMapper {
 
   // MARK: Converge
 
-  /// Makes the kernel agree with the database where `scope` touched it.
-  private func converge(_ scope: Scope) throws {
-    guard let kernel, !scope.isEmpty else { return }
+  /// What makes the kernel agree with the database where `scope` touched it.
+  private func change(of scope: Scope) throws -> RulesetChange {
+    guard kernel != nil, !scope.isEmpty else { return RulesetChange() }
     let policyBefore = scope.policyBefore ?? policy
-    var (have, want): ([Element], [Element]) = (policyBefore.elements, policy.elements)
+    var (have, want): ([Element], [Element]) = ([], [])
+    if policyBefore != policy { (have, want) = (policyBefore.elements, policy.elements) }
     for change in scope.networks.values {
       have += change.before?.elements(policyBefore) ?? []
       want += change.after?.elements(policy) ?? []
@@ -228,8 +247,11 @@ package final class PortMapper {
     have += elements(
       of: scope.containers.values.compactMap(\.before) + neighbours, except: awaiting.union(scope.confirmed))
     want += elements(of: scope.containers.values.compactMap(\.after) + neighbours, except: awaiting)
-    let change = difference(from: have, to: want)
-    if change.isEmpty { return }
+    return difference(from: have, to: want)
+  }
+
+  private func converge(_ change: RulesetChange) throws {
+    guard let kernel, !change.isEmpty else { return }
     crashPoint("round-sending")
     try kernel.apply(change, skeleton: .keep)
     crashPoint("round-answered")
@@ -306,7 +328,7 @@ package final class PortMapper {
   }
 
   /// The kernel refused what the database has recorded already: put it back, memory too.
-  private func undo(_ scope: Scope, staleFlowsAfter lastStaleFlow: Int64) {
+  private func undo(_ scope: Scope) {
     restoreMemory(scope)
     do {
       try store.transaction {
@@ -315,7 +337,7 @@ package final class PortMapper {
         for (id, change) in scope.networks where change.before == nil { try store.removeNetwork(id: id) }
         for before in scope.networks.values.compactMap(\.before) { try store.record(before.network) }
         for before in scope.containers.values.compactMap(\.before) { try putBack(before) }
-        try store.dropStaleFlows(after: lastStaleFlow)
+        if let first = scope.firstStaleFlow { try store.dropStaleFlows(from: first) }
       }
     } catch {
       undoFailure = error

@@ -21,6 +21,8 @@ struct Scope {
   private(set) var confirmed: Set<Int64> = []
   /// `nil`: not touched.
   private(set) var policyBefore: FilterPolicy?
+  /// The number of the first stale flow recorded with the round.
+  private(set) var firstStaleFlow: Int64?
   /// What is to be logged once the round has happened.
   private(set) var lines: [(level: Logger.Level, message: Logger.Message, metadata: Logger.Metadata)] = []
   let journal = Journal()
@@ -44,6 +46,8 @@ struct Scope {
 
   mutating func note(policyBefore policy: FilterPolicy) { policyBefore = policyBefore ?? policy }
 
+  mutating func note(firstStaleFlow number: Int64?) { firstStaleFlow = firstStaleFlow ?? number }
+
   mutating func log(_ message: Logger.Message, _ metadata: Logger.Metadata, level: Logger.Level = .info) {
     lines.append((level, message, metadata))
   }
@@ -58,6 +62,7 @@ struct Scope {
     for (id, change) in later.networks { note(network: id, before: change.before, after: change.after) }
     if let policy = later.policyBefore { note(policyBefore: policy) }
     confirmed.formUnion(later.confirmed)
+    note(firstStaleFlow: later.firstStaleFlow)
     journal.held += later.journal.held
     lines += later.lines
   }

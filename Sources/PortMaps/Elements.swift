@@ -164,6 +164,9 @@ extension Element {
   /// The kernel keeps 127 bytes of a comment and a NUL; cut between characters, without what nft(8) cannot quote and
   /// without control characters.
   static func comment(_ text: String) -> String {
+    // Names of containers are plain, nearly all of them, and there may be thousands of elements.
+    let isPlain = text.utf8.allSatisfy { 0x20 <= $0 && $0 < 0x7f && $0 != UInt8(ascii: "\"") }
+    if isPlain, text.utf8.count <= 127 { return text }
     var comment = ""
     for character in text where character.unicodeScalars.allSatisfy({ $0 >= " " && $0 != "\u{7f}" && $0 != "\"" }) {
       if comment.utf8.count + character.utf8.count > 127 { break }

@@ -1,4 +1,3 @@
-import GRDB
 import PortMaps
 
 /// A container with everything the store keeps about it.
@@ -57,7 +56,7 @@ struct Selection {
 /// Reads containers in row order: one query for each table, all in that order, merged as they advance. So the number of
 /// statements does not depend on the number of containers, and only one container is in memory.
 struct RecordCursor {
-  private let containers: RowCursor
+  private let containers: Rows
   private let endpoints: ChildCursor<Endpoint>
   private let publish: ChildCursor<PublishRequest>
   private let expose: ChildCursor<ExposedPorts>
@@ -65,7 +64,7 @@ struct RecordCursor {
   private let warnings: ChildCursor<Warning>
 
   /// `open` makes a cursor from SQL.
-  init(_ selection: Selection, open: (String) throws -> RowCursor) throws {
+  init(_ selection: Selection, open: (String) throws -> Rows) throws {
     func children<T>(_ sql: String, _ decode: @escaping (Row) throws -> T) throws -> ChildCursor<T> {
       ChildCursor(rows: try open(sql), decode: decode)
     }
@@ -86,7 +85,7 @@ struct RecordCursor {
       row: row,
       container: Container(
         source: try head.get(1), id: try head.get(2), name: try head.get(3),
-        generation: try head.decode(Int?.self, atIndex: 4), endpoints: [], publishAll: try head.get(5)))
+        generation: try head.optional(4), endpoints: [], publishAll: try head.get(5)))
     record.container.endpoints = try endpoints.take(row)
     record.container.publish = try publish.take(row)
     record.container.expose = try expose.take(row)
@@ -98,12 +97,12 @@ struct RecordCursor {
 
 /// The rows of one child table, handed out container by container. Column 0 is the container's row number.
 private final class ChildCursor<Element> {
-  private let rows: RowCursor
+  private let rows: Rows
   private let decode: (Row) throws -> Element
   private var head: (container: Int64, element: Element)?
   private var started = false
 
-  init(rows: RowCursor, decode: @escaping (Row) throws -> Element) {
+  init(rows: Rows, decode: @escaping (Row) throws -> Element) {
     (self.rows, self.decode) = (rows, decode)
   }
 
@@ -147,7 +146,7 @@ extension Binding {
     self.init(
       network: try row.get(1), mode: try row.get(2, GatewayMode.init(rawValue:)), transport: try row.transport(3),
       hostAddress: try row.address(4), hostPorts: try row.optionalPorts(5), containerAddress: try row.address(7),
-      containerPorts: try row.ports(8), request: try row.decode(Int?.self, atIndex: 10), allowFrom: try row.prefixes(11)
+      containerPorts: try row.ports(8), request: try row.optional(10), allowFrom: try row.prefixes(11)
     )
   }
 }

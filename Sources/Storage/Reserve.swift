@@ -1,4 +1,3 @@
-import GRDB
 import Glibc
 
 // Space that nothing but removals may use: on a full disk a container must still be able to go.
@@ -29,7 +28,7 @@ extension Store {
   /// Moves the WAL into the database, which frees its space, and keeps the reserve again.
   package func keepReserve() {
     do {
-      try perform("checkpoint") { db in _ = try Row.fetchAll(db, sql: "PRAGMA wal_checkpoint(TRUNCATE)") }
+      try perform("checkpoint") { db in try db.execute("PRAGMA wal_checkpoint(TRUNCATE)") }
     } catch {
       // It stays in the WAL, as well stored as before.
     }

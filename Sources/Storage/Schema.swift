@@ -1,5 +1,4 @@
 import CrashPoints
-import GRDB
 import Migrations
 
 /// Version and identity of the schema: `PRAGMA user_version` is the number of migrations applied.
@@ -10,36 +9,32 @@ enum Schema {
   /// Applies what is missing, one transaction each.
   static func migrate(_ db: Database) throws {
     for (index, migration) in Migration.all.enumerated().dropFirst(try version(db)) {
-      try db.inTransaction(.immediate) {
-        try db.execute(sql: migration.sql)
-        try db.execute(sql: "PRAGMA user_version = \(index + 1)")
-        crashPoint("schema-migrating")
-        return .commit
-      }
+      // What fails in between is rolled back when the connection is closed, which is next.
+      try db.execute("BEGIN IMMEDIATE; \(migration.sql); PRAGMA user_version = \(index + 1)")
+      crashPoint("schema-migrating")
+      try db.execute("COMMIT")
       crashPoint("schema-migrated")
     }
   }
 
   static func version(_ db: Database) throws -> Int {
-    try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+    try db.value("PRAGMA user_version") ?? 0
   }
 
   /// Tables, indexes, triggers and views that are missing or differ from what the migrations make; indexes that somebody
   /// added do not count.
   static func damage(_ db: Database) throws -> [String] {
-    let expected = try DatabaseQueue().unsafeReentrantWrite { fresh in
-      try migrate(fresh)
-      return try objects(fresh)
-    }
-    let found = try objects(db)
+    let fresh = try Database(":memory:")
+    try migrate(fresh)
+    let (expected, found) = (try objects(fresh), try objects(db))
     return expected.filter { found[$0.key] != $0.value }.keys.sorted()
   }
 
   private static func objects(_ db: Database) throws -> [String: String] {
-    let rows = try Row.fetchCursor(db, sql: "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
+    let rows = try db.rows("SELECT type || ' ' || name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
     var objects: [String: String] = [:]
     while let row = try rows.next() {
-      objects[try row.decode(String.self, atIndex: 0)] = try row.decode(String.self, atIndex: 1)
+      objects[try row.get(0)] = try row.get(1) as String
     }
     return objects
   }

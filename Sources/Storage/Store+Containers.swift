@@ -1,4 +1,4 @@
-import GRDB
+import CSQLite
 import PortMaps
 
 // MARK: - Reading
@@ -10,36 +10,35 @@ extension Store {
   package func container(source: String, id: String) throws(StoreError) -> ContainerRecord? {
     let operation = "read container \(id)"
     let row: Int64? = try perform(operation) { db in
-      try fact(rows(db, "SELECT row FROM container WHERE id = ? AND source = ?", [id, source]))
+      try first(db.rows("SELECT row FROM container WHERE id = ? AND source = ?", id, source))
     }
     // Most starts are of a container that is not there: then one statement is all.
     guard let row else { return nil }
-    return try read(operation, .row, [row]).first
+    return try read(operation, .row, row).first
   }
 
   /// The containers attached to a network, in row order.
   package func containers(on networkID: String) throws(StoreError) -> [ContainerRecord] {
-    try read("read containers of network \(networkID)", .onNetwork, [networkID])
+    try read("read containers of network \(networkID)", .onNetwork, networkID)
   }
 
   package func containerCount(on networkID: String) throws(StoreError) -> Int {
     try perform("count containers on \(networkID)") { db in
-      try fact(rows(db, "SELECT count(*) FROM endpoint WHERE network = ?", [networkID])) ?? 0
+      try first(db.rows("SELECT count(*) FROM endpoint WHERE network = ?", networkID)) ?? 0
     }
   }
 
   /// The containers, other than those in `rows`, whose bindings lead to a container address, in row order.
   package func containers(at address: IPAddress, otherThan rows: Set<Int64>) throws(StoreError) -> [ContainerRecord] {
     let operation = "read containers at \(address)"
-    let sql = "SELECT container FROM binding WHERE container_address = ?"
     var found: Set<Int64> = []
     try perform(operation) { db in
-      let cursor = try self.rows(db, sql, [address.description])
+      let cursor = try db.rows("SELECT container FROM binding WHERE container_address = ?", address.description)
       while let row = try cursor.next() { found.insert(try row.get(0)) }
     }
     var records: [ContainerRecord] = []
     // Usually nobody: then one statement is all.
-    for row in found.subtracting(rows).sorted() { records += try read(operation, .row, [row]) }
+    for row in found.subtracting(rows).sorted() { records += try read(operation, .row, row) }
     return records
   }
 
@@ -48,20 +47,20 @@ extension Store {
   package func containers(named reference: String) throws(StoreError) -> [ContainerRecord] {
     guard !reference.isEmpty else { return [] }
     let operation = "read container \(reference)"
-    let byID = try read(operation, .withID, [reference])
+    let byID = try read(operation, .withID, reference)
     guard byID.isEmpty else { return byID }
-    let byName = try read(operation, .withName, [reference])
+    let byName = try read(operation, .withName, reference)
     guard byName.isEmpty else { return byName }
     // U+10FFFF sorts after every continuation: text is compared by its UTF-8 bytes. LIKE and GLOB cannot use the index
     // with a bound pattern.
     let last = reference + "\u{10FFFF}"
-    return try read(operation, .between, [reference, last, reference, last])
+    return try read(operation, .between, reference, last, reference, last)
   }
 
   /// Ids of all containers of a source, in order.
   package func containerIDs(source: String) throws(StoreError) -> [String] {
     try perform("read containers of source \(source)") { db in
-      let rows = try rows(db, "SELECT id FROM container WHERE source = ? ORDER BY id", [source])
+      let rows = try db.rows("SELECT id FROM container WHERE source = ? ORDER BY id", source)
       var ids: [String] = []
       while let row = try rows.next() { ids.append(try row.get(0)) }
       return ids
@@ -72,18 +71,16 @@ extension Store {
   /// snapshot while a statement runs. `body` may read the store and must not write to it; its errors pass unchanged.
   package func forEachContainer(_ body: (ContainerRecord) throws -> Void) throws {
     let operation = "read containers"
-    try queue.unsafeReentrantWrite { db in
-      // Statements of their own: `body` may use the shared ones.
-      let cursor = try perform(operation) { _ in try RecordCursor(.all) { try rows(db, $0, shared: false) } }
-      while let record = try perform(operation, { _ in try cursor.next() }) { try body(record) }
-    }
+    // Statements of their own: `body` may use the shared ones.
+    let cursor = try perform(operation) { db in try RecordCursor(.all) { try db.rows($0, shared: false) } }
+    while let record = try perform(operation, { _ in try cursor.next() }) { try body(record) }
   }
 
-  private func read(
-    _ operation: @autoclosure () -> String, _ selection: Selection, _ arguments: StatementArguments
+  private func read<each Argument: Bindable>(
+    _ operation: @autoclosure () -> String, _ selection: Selection, _ arguments: repeat each Argument
   ) throws(StoreError) -> [ContainerRecord] {
     try perform(operation()) { db in
-      let cursor = try RecordCursor(selection) { try rows(db, $0, arguments) }
+      let cursor = try RecordCursor(selection) { try db.rows($0, repeat each arguments) }
       var records: [ContainerRecord] = []
       while let record = try cursor.next() { records.append(record) }
       return records
@@ -101,7 +98,7 @@ extension Store {
   /// owner. Inside `transaction` nothing but `savepoint` undoes what a failed call has written.
   package func record(_ record: ContainerRecord) throws(StoreError) -> Int64 {
     try perform("record container \(record.container.name)") { db in
-      if db.isInsideTransaction { return try write(record, db) }
+      if db.isInTransaction { return try write(record, db) }
       return try transaction { try write(record, db) }
     }
   }
@@ -109,87 +106,78 @@ extension Store {
   /// Unknown is no error.
   package func removeContainer(row: Int64) throws(StoreError) {
     try perform("remove container") { db in
-      try execute(db, "DELETE FROM container WHERE row = ?", [row])
+      try db.run("DELETE FROM container WHERE row = ?", row)
     }
   }
 
   private func write(_ record: ContainerRecord, _ db: Database) throws -> Int64 {
     let container = record.container
-    let columns: StatementArguments = [
-      container.source, container.id, container.name, container.generation, container.publishAll,
-    ]
     var row = record.row
     if row == 0 {
-      try execute(
-        db, "INSERT INTO container (source, id, name, generation, publish_all) VALUES (?, ?, ?, ?, ?)", columns)
-      row = db.lastInsertedRowID
+      try db.run(
+        "INSERT INTO container (source, id, name, generation, publish_all) VALUES (?, ?, ?, ?, ?)",
+        container.source, container.id, container.name, container.generation, container.publishAll)
+      row = db.lastInsertedRow
     } else {
-      try execute(
-        db, "UPDATE container SET source = ?, id = ?, name = ?, generation = ?, publish_all = ? WHERE row = ?",
-        columns + [row])
-      guard db.changesCount == 1 else {
-        throw DatabaseError(resultCode: .SQLITE_CONSTRAINT, message: "no container has row \(row)")
+      try db.run(
+        "UPDATE container SET source = ?, id = ?, name = ?, generation = ?, publish_all = ? WHERE row = ?",
+        container.source, container.id, container.name, container.generation, container.publishAll, row)
+      guard db.changes == 1 else {
+        throw SQLiteError(code: SQLITE_CONSTRAINT, message: "no container has row \(row)")
       }
       // Bindings refer to endpoints and publish requests.
-      for table in ["binding", "warning", "expose", "publish", "endpoint"] {
-        try execute(db, "DELETE FROM \(table) WHERE container = ?", [row])
-      }
+      try db.run("DELETE FROM binding WHERE container = ?", row)
+      try db.run("DELETE FROM warning WHERE container = ?", row)
+      try db.run("DELETE FROM expose WHERE container = ?", row)
+      try db.run("DELETE FROM publish WHERE container = ?", row)
+      try db.run("DELETE FROM endpoint WHERE container = ?", row)
     }
     try write(container, row, db)
     try write(record.bindings, row, db)
     for (position, warning) in record.warnings.enumerated() {
-      try execute(
-        db, "INSERT INTO warning (container, position, code, message) VALUES (?, ?, ?, ?)",
-        [row, position, warning.code.rawValue, warning.message])
+      try db.run(
+        "INSERT INTO warning (container, position, code, message) VALUES (?, ?, ?, ?)",
+        row, position, warning.code.rawValue, warning.message)
     }
     return row
   }
 
   private func write(_ container: Container, _ row: Int64, _ db: Database) throws {
     for (position, endpoint) in container.endpoints.enumerated() {
-      try execute(
-        db,
+      try db.run(
         "INSERT INTO endpoint (container, position, network, ipv4, ipv6, gateway_priority) VALUES (?, ?, ?, ?, ?, ?)",
-        [
-          row, position, endpoint.network, endpoint.ipv4?.description, endpoint.ipv6?.description,
-          endpoint.gatewayPriority,
-        ])
+        row, position, endpoint.network, endpoint.ipv4?.description, endpoint.ipv6?.description,
+        endpoint.gatewayPriority)
     }
     for (position, request) in container.publish.enumerated() {
-      try execute(
-        db,
+      try db.run(
         """
         INSERT INTO publish (container, position, host_address, host_first, host_last, container_first,
           container_last, protocol, allow_from) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
-        [
-          row, position, request.hostAddress?.description, request.hostPorts?.first, request.hostPorts?.last,
-          request.containerPorts.first, request.containerPorts.last, request.transport.rawValue,
-          try JSON.text(request.allowFrom),
-        ])
+        row, position, request.hostAddress?.description, request.hostPorts?.first, request.hostPorts?.last,
+        request.containerPorts.first, request.containerPorts.last, request.transport.rawValue,
+        try JSON.text(request.allowFrom))
     }
     for (position, ports) in container.expose.enumerated() {
-      try execute(
-        db, "INSERT INTO expose (container, position, first, last, protocol) VALUES (?, ?, ?, ?, ?)",
-        [row, position, ports.ports.first, ports.ports.last, ports.transport.rawValue])
+      try db.run(
+        "INSERT INTO expose (container, position, first, last, protocol) VALUES (?, ?, ?, ?, ?)",
+        row, position, ports.ports.first, ports.ports.last, ports.transport.rawValue)
     }
   }
 
   private func write(_ bindings: [Binding], _ row: Int64, _ db: Database) throws {
     for (position, binding) in bindings.enumerated() {
-      try execute(
-        db,
+      try db.run(
         """
         INSERT INTO binding (container, position, network, mode, family, protocol, host_address, host_first, host_last,
           container_address, container_first, container_last, request, allow_from)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
-        [
-          row, position, binding.network, binding.mode.rawValue, binding.family.rawValue, binding.transport.rawValue,
-          binding.hostAddress.description, binding.hostPorts?.first, binding.hostPorts?.last,
-          binding.containerAddress.description, binding.containerPorts.first, binding.containerPorts.last,
-          binding.request, try JSON.text(binding.allowFrom),
-        ])
+        row, position, binding.network, binding.mode.rawValue, binding.family.rawValue, binding.transport.rawValue,
+        binding.hostAddress.description, binding.hostPorts?.first, binding.hostPorts?.last,
+        binding.containerAddress.description, binding.containerPorts.first, binding.containerPorts.last,
+        binding.request, try JSON.text(binding.allowFrom))
     }
   }
 }

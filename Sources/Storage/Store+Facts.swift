@@ -1,11 +1,9 @@
-import GRDB
-
 extension Store {
   /// Counts committed changes: 0 in a new database, never goes back.
   package var revision: Int {
     get throws(StoreError) {
       try perform("read revision") { db in
-        try fact(rows(db, "SELECT value FROM revision")) ?? 0
+        try first(db.rows("SELECT value FROM revision")) ?? 0
       }
     }
   }
@@ -13,15 +11,14 @@ extension Store {
   /// Returns the new revision, which is valid once the transaction is committed.
   package func advanceRevision() throws(StoreError) -> Int {
     try perform("advance revision") { db in
-      try execute(db, "UPDATE revision SET value = value + 1", [])
-      return try revision
+      try first(db.rows("UPDATE revision SET value = value + 1 RETURNING value")) ?? 0
     }
   }
 
   /// The feeds that have a network or a container.
   package func sources() throws(StoreError) -> [String] {
     try perform("read sources") { db in
-      let rows = try rows(db, "SELECT source FROM network UNION SELECT source FROM container ORDER BY source")
+      let rows = try db.rows("SELECT source FROM network UNION SELECT source FROM container ORDER BY source")
       var sources: [String] = []
       while let row = try rows.next() { sources.append(try row.get(0)) }
       return sources
@@ -31,15 +28,15 @@ extension Store {
   /// A fact the agent wants to find again, `nil` when it was never set.
   package func setting(_ name: String) throws(StoreError) -> String? {
     try perform("read setting \(name)") { db in
-      try fact(rows(db, "SELECT value FROM setting WHERE name = ?", [name]))
+      try first(db.rows("SELECT value FROM setting WHERE name = ?", name))
     }
   }
 
   package func setSetting(_ name: String, _ value: String) throws(StoreError) {
     try perform("record setting \(name)") { db in
-      try execute(
-        db, "INSERT INTO setting (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        [name, value])
+      try db.run(
+        "INSERT INTO setting (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        name, value)
     }
   }
 
@@ -47,15 +44,15 @@ extension Store {
   /// the administrator's, later ones are ours.
   package func recordSysctl(name: String, previous: String) throws(StoreError) {
     try perform("record sysctl \(name)") { db in
-      try execute(
-        db, "INSERT INTO sysctl (name, previous) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", [name, previous])
+      try db.run(
+        "INSERT INTO sysctl (name, previous) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", name, previous)
     }
   }
 
   /// The kernel settings the agent changed, with the value found before, by name.
   package func sysctls() throws(StoreError) -> [(name: String, previous: String)] {
     try perform("read sysctls") { db in
-      let rows = try rows(db, "SELECT name, previous FROM sysctl ORDER BY name")
+      let rows = try db.rows("SELECT name, previous FROM sysctl ORDER BY name")
       var sysctls: [(name: String, previous: String)] = []
       while let row = try rows.next() { sysctls.append((try row.get(0), try row.get(1))) }
       return sysctls
@@ -64,13 +61,12 @@ extension Store {
 
   package func forgetSysctl(name: String) throws(StoreError) {
     try perform("forget sysctl \(name)") { db in
-      try execute(db, "DELETE FROM sysctl WHERE name = ?", [name])
+      try db.run("DELETE FROM sysctl WHERE name = ?", name)
     }
   }
 
-  /// Column 0 of the first row.
-  /// The single value of a query; `nil` when there is no row.
-  func fact<T: DatabaseValueConvertible & StatementColumnConvertible>(_ rows: RowCursor) throws -> T? {
+  /// Column 0 of the first row; `nil` when there is none.
+  func first<T: ColumnValue>(_ rows: Rows) throws -> T? {
     try rows.next().map { try $0.get(0) }
   }
 }

@@ -1,4 +1,3 @@
-import GRDB
 import PortMaps
 
 extension Store {
@@ -6,23 +5,27 @@ extension Store {
   /// address meets itself and those. The same condition as in the triggers on table `binding`.
   package func owner(of port: HostPort) throws(StoreError) -> (name: String, id: String, source: String)? {
     let address = port.address
-    let sameAddress = address.isAny ? "" : "AND other.host_address IN (:address, :any)"
-    var arguments: StatementArguments = [
-      "family": address.family.rawValue, "protocol": port.transport.rawValue, "port": port.port,
-    ]
-    if !address.isAny {
-      arguments += ["address": address.description, "any": IPAddress.any(address.family).description]
-    }
     return try perform("find owner of \(port)") { db in
-      let rows = try rows(
-        db,
-        """
-        SELECT container.name, container.id, container.source FROM reach_class AS class CROSS JOIN binding AS other
-        JOIN container ON container.row = other.container
-        WHERE other.family = :family AND other.protocol = :protocol AND other.reach = class.reach \(sameAddress)
-          AND other.host_first BETWEEN :port - class.reach + 1 AND :port AND other.host_last >= :port
-        LIMIT 1
-        """, arguments)
+      let rows =
+        try address.isAny
+        ? db.rows(
+          """
+          SELECT container.name, container.id, container.source FROM reach_class AS class CROSS JOIN binding AS other
+          JOIN container ON container.row = other.container
+          WHERE other.family = ?1 AND other.protocol = ?2 AND other.reach = class.reach
+            AND other.host_first BETWEEN ?3 - class.reach + 1 AND ?3 AND other.host_last >= ?3
+          LIMIT 1
+          """, address.family.rawValue, port.transport.rawValue, port.port)
+        : db.rows(
+          """
+          SELECT container.name, container.id, container.source FROM reach_class AS class CROSS JOIN binding AS other
+          JOIN container ON container.row = other.container
+          WHERE other.family = ?1 AND other.protocol = ?2 AND other.reach = class.reach
+            AND other.host_address IN (?4, ?5)
+            AND other.host_first BETWEEN ?3 - class.reach + 1 AND ?3 AND other.host_last >= ?3
+          LIMIT 1
+          """, address.family.rawValue, port.transport.rawValue, port.port, address.description,
+          IPAddress.any(address.family).description)
       guard let row = try rows.next() else { return nil }
       return (try row.get(0), try row.get(1), try row.get(2))
     }
@@ -31,8 +34,7 @@ extension Store {
   /// Mappings are counted port by port. Reads one index of each table from end to end: for a status, not for an event.
   package func counts() throws(StoreError) -> (networks: Int, containers: Int, mappings: Int) {
     try perform("count") { db in
-      let rows = try rows(
-        db,
+      let rows = try db.rows(
         """
         SELECT (SELECT count(*) FROM network), (SELECT count(*) FROM container),
           (SELECT ifnull(sum(container_last - container_first + 1), 0) FROM binding)

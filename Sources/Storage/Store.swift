@@ -1,5 +1,5 @@
+import CSQLite
 import CrashPoints
-import GRDB
 import Migrations
 
 /// The only store of networks, containers and bindings: one SQLite database, in WAL mode, durable at every commit.
@@ -16,23 +16,24 @@ package final class Store {
     case readOnly
   }
 
-  /// In seconds. In WAL mode only another writer makes us wait, and there is none but a person with sqlite3(1).
-  static let busyTimeout = 2.0
+  /// In milliseconds. In WAL mode only another writer makes us wait, and there is none but a person with sqlite3(1).
+  static let busyTimeout: Int32 = 2000
 
   package let path: String
-  /// SQL statements executed since opening, those of triggers not counted.
-  package private(set) var statementCount = 0
 
   /// The first I/O error of a write: what is on disk is not known any more, so nothing is written after it. A second
   /// fsync(2) would succeed without having written what the first one lost.
   package private(set) var failure: StoreError?
 
   // In this order: the connection is closed before the lock is given up.
-  let queue: DatabaseQueue
+  let database: Database
   private let lock: FileLock?
+  private var isInTransaction = false
+  /// Where tests let a commit fail.
+  var beforeCommit: () throws -> Void = {}
 
-  private init(path: String, queue: DatabaseQueue, lock: FileLock?) {
-    (self.path, self.queue, self.lock) = (path, queue, lock)
+  private init(path: String, database: Database, lock: FileLock?) {
+    (self.path, self.database, self.lock) = (path, database, lock)
   }
 
   /// Opens the database at `path`, which `readWrite` creates with mode 0600, its directory with 0700.
@@ -72,41 +73,40 @@ package final class Store {
       try file.checkReadable()
     }
     return try sqlite("open database", path) {
-      var configuration = Configuration()
-      configuration.readonly = access == .readOnly
-      configuration.busyMode = .timeout(busyTimeout)
-      let name = access == .readOnly && file.isImmutable ? file.immutableURI : path
-      let store = Store(path: path, queue: try DatabaseQueue(path: name, configuration: configuration), lock: lock)
-      try store.queue.unsafeReentrantWrite { db in
-        if access == .readWrite { try configure(db) }
-        try store.check(db, access)
-      }
+      let mode: Database.Mode = access == .readWrite ? .readWrite : file.isImmutable ? .immutable : .readOnly
+      let database = try Database(path, mode, busyTimeout: busyTimeout)
+      if access == .readWrite { try configure(database) }
+      let store = Store(path: path, database: database, lock: lock)
+      try store.check(access)
       return store
     }
   }
 
   private static func configure(_ db: Database) throws {
     // Before WAL: the identity must be in the file itself, where `checkHeader` finds it after any crash.
-    if try Int32.fetchOne(db, sql: "PRAGMA application_id") == 0 {
-      try db.execute(sql: "PRAGMA application_id = \(Schema.applicationID)")
+    if try db.value("PRAGMA application_id") == 0 {
+      try db.execute("PRAGMA application_id = \(Schema.applicationID)")
     }
-    // Not GRDB's own WAL mode, which lowers `synchronous` to NORMAL: an acknowledged event could be lost.
     crashPoint("database-identified")
-    let mode = try String.fetchOne(db, sql: "PRAGMA journal_mode = WAL")
+    let mode = try db.value("PRAGMA journal_mode = WAL") ?? "unknown"
     guard mode == "wal" else {
-      throw DatabaseError(resultCode: .SQLITE_IOERR, message: "WAL mode refused, journal mode is \(mode ?? "unknown")")
+      throw SQLiteError(code: SQLITE_IOERR, message: "WAL mode refused, journal mode is \(mode)")
     }
+    // FULL: a commit that was acknowledged survives a power cut. MEMORY: what a savepoint would need to be rolled back is
+    // a temporary file otherwise, made anew each time.
     try db.execute(
-      sql: """
-        PRAGMA synchronous = FULL;
-        PRAGMA secure_delete = OFF;
-        PRAGMA journal_size_limit = 16777216;
-        """)
+      """
+      PRAGMA synchronous = FULL;
+      PRAGMA temp_store = MEMORY;
+      PRAGMA secure_delete = OFF;
+      PRAGMA journal_size_limit = 16777216;
+      """)
   }
 
-  private func check(_ db: Database, _ access: Access) throws {
+  private func check(_ access: Access) throws {
+    let db = database
     let file = StoreFile(path: path)
-    let identity = try Int32.fetchOne(db, sql: "PRAGMA application_id") ?? 0
+    let identity = try db.value("PRAGMA application_id") ?? Int32(0)
     guard identity == Schema.applicationID else {
       throw file.error(
         .foreign, "open database", "it is a database of another program (application_id \(identity))")
@@ -126,7 +126,7 @@ package final class Store {
     }
     // All of it is about to be loaded: what cannot be read is better known now, before the kernel is touched.
     guard access == .readWrite else { return }
-    let check = try String.fetchOne(db, sql: "PRAGMA quick_check(1)") ?? ""
+    let check = try db.value("PRAGMA quick_check(1)") ?? ""
     guard check == "ok" else { throw file.error(.corrupt, "open database", check) }
   }
 }
@@ -134,16 +134,25 @@ package final class Store {
 // MARK: - Transactions
 
 extension Store {
+  /// SQL statements executed since opening, those of triggers not counted.
+  package var statementCount: Int { database.statementCount }
+
   /// `BEGIN IMMEDIATE` … `COMMIT`; rolled back when `body` throws, whose error is passed on unchanged.
   package func transaction<T>(_ body: () throws -> T) throws -> T {
-    try within("transaction") { db in
-      var result: T?
-      statementCount += 2
-      try db.inTransaction(.immediate) {
-        result = try body()
-        return .commit
+    try perform("transaction") { db in try db.run("BEGIN IMMEDIATE") }
+    isInTransaction = true
+    defer { isInTransaction = false }
+    do {
+      let result = try body()
+      try perform("transaction") { db in
+        try beforeCommit()
+        try db.run("COMMIT")
       }
       return result
+    } catch {
+      // A COMMIT that fails may leave it open; SQLite may have rolled it back already.
+      if database.isInTransaction { try roll("ROLLBACK") }
+      throw error
     }
   }
 
@@ -151,26 +160,23 @@ extension Store {
   ///
   /// When SQLite has given up the whole transaction (a full disk), every later call in it fails until it is left.
   package func savepoint<T>(_ body: () throws -> T) throws -> T {
-    try within("savepoint") { db in
-      var result: T?
-      statementCount += 2
-      try db.inSavepoint {
-        result = try body()
-        return .commit
-      }
+    try perform("savepoint") { db in try db.run("SAVEPOINT request") }
+    do {
+      let result = try body()
+      try perform("savepoint") { db in try db.run("RELEASE request") }
       return result
+    } catch {
+      if database.isInTransaction { try roll("ROLLBACK TO request; RELEASE request") }
+      throw error
     }
   }
 
-  private func within<T>(_ operation: String, _ body: (Database) throws -> T?) throws -> T {
-    if let failure { throw failure }
+  /// Past `perform`, which lets nothing through after a failure.
+  private func roll(_ sql: String) throws(StoreError) {
     do {
-      guard let result = try queue.unsafeReentrantWrite(body) else {
-        throw DatabaseError(resultCode: .SQLITE_ABORT, message: "rolled back")
-      }
-      return result
-    } catch let error as DatabaseError {
-      throw noted(StoreError(error, operation: operation, path: path))
+      try database.execute(sql)
+    } catch {
+      throw noted(StoreError(error, operation: "roll back", path: path))
     }
   }
 
@@ -187,26 +193,15 @@ extension Store {
   func perform<T>(_ operation: @autoclosure () -> String, _ body: (Database) throws -> T) throws(StoreError) -> T {
     if let failure { throw failure }
     do {
-      return try Self.sqlite(operation(), path) { try queue.unsafeReentrantWrite(body) }
+      return try Self.sqlite(operation(), path) {
+        guard !isInTransaction || database.isInTransaction else {
+          throw SQLiteError(code: SQLITE_ABORT, message: "the transaction was rolled back")
+        }
+        return try body(database)
+      }
     } catch {
       throw noted(error)
     }
-  }
-
-  /// Executes one statement, prepared once for the life of the store.
-  func execute(_ db: Database, _ sql: String, _ arguments: StatementArguments) throws {
-    statementCount += 1
-    try db.cachedStatement(sql: sql).execute(arguments: arguments)
-  }
-
-  /// Rows of one statement; each is valid until the next is read. A `shared` statement is prepared once, so that two
-  /// cursors of the same SQL cannot be open at a time.
-  func rows(
-    _ db: Database, _ sql: String, _ arguments: StatementArguments = [], shared: Bool = true
-  ) throws -> RowCursor {
-    statementCount += 1
-    let statement = try shared ? db.cachedStatement(sql: sql) : db.makeStatement(sql: sql)
-    return try Row.fetchCursor(statement, arguments: arguments)
   }
 
   fileprivate static func sqlite<T>(
@@ -216,7 +211,7 @@ extension Store {
       return try body()
     } catch let error as StoreError {
       throw error
-    } catch let error as DatabaseError {
+    } catch let error as SQLiteError {
       throw StoreError(error, operation: operation(), path: path)
     } catch {
       // A stored value that its column's rules exclude.

@@ -1,4 +1,4 @@
-import GRDB
+import CSQLite
 
 /// What the database refused or could not do. Nothing of the failed operation remains in it.
 package struct StoreError: Error, Sendable, Equatable, CustomStringConvertible {
@@ -63,25 +63,26 @@ package struct StoreError: Error, Sendable, Equatable, CustomStringConvertible {
 extension StoreError {
   /// An I/O error that leaves open what is on disk; one of reading does not.
   var isFailedWrite: Bool {
-    code & 0xff == ResultCode.SQLITE_IOERR.rawValue
-      && ![ResultCode.SQLITE_IOERR_READ, .SQLITE_IOERR_SHORT_READ].contains { $0.rawValue == code }
+    code & 0xff == SQLITE_IOERR && ![Self.readFailed, Self.shortRead].contains(code)
   }
 
   /// SQLite reports as an I/O error that there is no room for the `-shm` file.
-  var isFullDisk: Bool { reason == .full || code == ResultCode.SQLITE_IOERR_SHMSIZE.rawValue }
+  var isFullDisk: Bool { reason == .full || code == Self.noSharedMemory }
 
-  init(_ error: DatabaseError, operation: String, path: String) {
+  // SQLITE_IOERR_READ, _SHORT_READ and _SHMSIZE of <sqlite3.h>: macros that Swift cannot import.
+  private static let (readFailed, shortRead, noSharedMemory) = (SQLITE_IOERR | 1 << 8, SQLITE_IOERR | 2 << 8, SQLITE_IOERR | 19 << 8)
+
+  init(_ error: SQLiteError, operation: String, path: String) {
     let reason: Reason =
-      switch error.resultCode {
-      case .SQLITE_BUSY, .SQLITE_LOCKED: .busy
-      case .SQLITE_FULL: .full
-      case .SQLITE_READONLY: .readOnly
-      case .SQLITE_CORRUPT, .SQLITE_NOTADB: .corrupt
-      case .SQLITE_CONSTRAINT: .constraint
+      switch error.primaryCode {
+      case SQLITE_BUSY, SQLITE_LOCKED: .busy
+      case SQLITE_FULL: .full
+      case SQLITE_READONLY: .readOnly
+      case SQLITE_CORRUPT, SQLITE_NOTADB: .corrupt
+      case SQLITE_CONSTRAINT: .constraint
       default: .io
       }
     self.init(
-      reason: reason, operation: operation, path: path, message: error.message ?? "no message",
-      code: error.extendedResultCode.rawValue)
+      reason: reason, operation: operation, path: path, message: error.message, code: error.code)
   }
 }

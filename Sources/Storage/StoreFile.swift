@@ -65,12 +65,6 @@ struct StoreFile {
     return lstat(path + "-wal", &status) != 0 || status.st_size == 0
   }
 
-  /// For SQLite, as https://www.sqlite.org/uri.html spells it.
-  var immutableURI: String {
-    let path = path.replacing("%", with: "%25").replacing("?", with: "%3f").replacing("#", with: "%23")
-    return "file:\(path)?immutable=1"
-  }
-
   /// Refuses what is no database of ours by its first 100 bytes (https://www.sqlite.org/fileformat.html §1.3), so that
   /// SQLite is never let near it: opening alone may roll a journal back.
   ///

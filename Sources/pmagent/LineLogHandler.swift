@@ -64,13 +64,11 @@ struct LineLogHandler: LogHandler {
   private static func timestamp(_ time: timespec) -> String {
     var (seconds, date) = (time.tv_sec, tm())
     gmtime_r(&seconds, &date)
-    func digits(_ number: some BinaryInteger, _ count: Int) -> String {
-      let text = String(number)
-      return String(repeating: "0", count: max(0, count - text.count)) + text
+    let second = String(unsafeUninitializedCapacity: 32) { text in
+      text.withMemoryRebound(to: CChar.self) { strftime($0.baseAddress, $0.count, "%Y-%m-%dT%H:%M:%S", &date) }
     }
-    let day = "\(digits(date.tm_year + 1900, 4))-\(digits(date.tm_mon + 1, 2))-\(digits(date.tm_mday, 2))"
-    let clock = "\(digits(date.tm_hour, 2)):\(digits(date.tm_min, 2)):\(digits(date.tm_sec, 2))"
-    return "\(day)T\(clock).\(digits(time.tv_nsec / 1_000_000, 3))Z"
+    // Four digits, of which the first is not wanted.
+    return "\(second).\(String(1000 + time.tv_nsec / 1_000_000).dropFirst())Z"
   }
 }
 

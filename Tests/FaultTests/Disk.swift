@@ -1,5 +1,4 @@
 import CLinux
-import GRDB
 import Glibc
 import TestSupport
 
@@ -34,20 +33,6 @@ final class Disk {
   }
 
   func empty() throws { guard unlink(path + "/ballast") == 0 else { throw SystemError("unlink ballast") } }
-}
-
-/// A person with sqlite3(1) in the middle of a transaction.
-final class Exclusive {
-  private let queue: DatabaseQueue
-
-  init(_ path: String) throws {
-    var configuration = Configuration()
-    configuration.allowsUnsafeTransactions = true
-    queue = try DatabaseQueue(path: path, configuration: configuration)
-    try queue.unsafeReentrantWrite { try $0.execute(sql: "PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE") }
-  }
-
-  func release() { do { try queue.close() } catch { preconditionFailure("\(error)") } }
 }
 
 /// `Tests/FaultShim`, compiled.

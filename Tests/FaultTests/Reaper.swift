@@ -1,18 +1,17 @@
-import GRDB
 import TestSupport
 
 @testable import Storage
 
 /// Ends an agent between two steps: its commits, what it sends to the kernel, what it reads from there. What it does
 /// afterwards has no effect, as if it had not been there any more.
-final class Reaper: TransactionObserver {
+final class Reaper {
   struct Dead: Error {}
 
   /// How many steps it still makes; `nil`: it lives.
   var steps: Int?
   private(set) var isDead = false
   /// What the next commits fail with; `nil`: nothing.
-  var storeFaults: [ResultCode?] = []
+  var storeFaults: [Int32?] = []
   private(set) var deaths: [String: Int] = [:]
 
   /// The agent's next life.
@@ -33,14 +32,9 @@ final class Reaper: TransactionObserver {
     deaths["replies lost", default: 0] += 1
   }
 
-  // MARK: TransactionObserver
-
-  func observes(eventsOfKind eventKind: DatabaseEventKind) -> Bool { false }
-  func databaseDidChange(with event: DatabaseEvent) {}
-  func databaseWillCommit() throws {
+  /// What a commit of the agent meets.
+  func commits() throws {
     if passes("before a commit") { throw Dead() }
-    if !storeFaults.isEmpty, let code = storeFaults.removeFirst() { throw DatabaseError(resultCode: code) }
+    if !storeFaults.isEmpty, let code = storeFaults.removeFirst() { throw SQLiteError(code: code) }
   }
-  func databaseDidCommit(_ db: Database) {}
-  func databaseDidRollback(_ db: Database) {}
 }

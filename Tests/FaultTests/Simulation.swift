@@ -1,5 +1,5 @@
+import CSQLite
 import Feed
-import GRDB
 import Glibc
 import Logging
 import Netfilter
@@ -48,7 +48,7 @@ final class Simulation {
     try restart()
   }
 
-  private func observe() { store.queue.add(transactionObserver: reaper, extent: .databaseLifetime) }
+  private func observe() { store.beforeCommit = { [reaper] in try reaper.commits() } }
 
   /// Makes `steps` steps; throws what does not hold.
   func run(steps: Int) throws {
@@ -124,7 +124,8 @@ final class Simulation {
       }
     }
     let unreadable = random.oneIn(4) ? [random.pick([EBUSY, EIO])] : []
-    let codes: [ResultCode] = [.SQLITE_FULL, .SQLITE_BUSY, .SQLITE_IOERR_FSYNC, .SQLITE_IOERR_WRITE]
+    // The last two: SQLITE_IOERR_FSYNC and SQLITE_IOERR_WRITE of <sqlite3.h>, macros that Swift cannot import.
+    let codes = [SQLITE_FULL, SQLITE_BUSY, SQLITE_IOERR | 4 << 8, SQLITE_IOERR | 3 << 8]
     let storeFaults = random.oneIn(3) ? [nil, random.pick(codes)].shuffled(using: &random) : []
     counts.faults += faults.count { $0 != nil } + unreadable.count + storeFaults.count { $0 != nil }
     return { [kernel, reaper] in
@@ -209,7 +210,6 @@ final class Simulation {
   private func reopen() throws {
     mapper = nil
     let path = store.path
-    try store.queue.close()
     // One at a time holds the lock.
     store = try Store.open(at: path + ".other", access: .readWrite)
     store = try Store.open(at: path, access: .readWrite)

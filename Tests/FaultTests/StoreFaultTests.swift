@@ -2,6 +2,7 @@ import Feed
 import Glibc
 import Netfilter
 import PortMaps
+import Storage
 import TestSupport
 import Testing
 
@@ -83,11 +84,13 @@ import Testing
     try fill()
     agent.terminate()
     let before = try elements()
-    let holder = try Exclusive(agent.database)
+    // A person with sqlite3(1) in the middle of a transaction.
+    let person = try Database(agent.database)
+    try person.execute("PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE")
     #expect(try agent.startAndEnd() == .exit(1))
     #expect(try read(agent.log).contains("another program holds the write lock: end it, then try again"))
     #expect(try elements() == before)
-    holder.release()
+    try person.execute("ROLLBACK; PRAGMA locking_mode = NORMAL; SELECT * FROM revision")
     try agent.start()
     #expect(try mappings() == 3)
   }

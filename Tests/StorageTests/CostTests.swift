@@ -1,5 +1,4 @@
-import GRDB
-import GRDBSQLite
+import CSQLite
 import Migrations
 import PortMaps
 import Testing
@@ -32,16 +31,18 @@ struct CostTests {
     return Cost(statements: store.statementCount - before, steps: steps())
   }
 
+  /// Every statement that SQLite keeps for the connection.
+  private var prepared: [OpaquePointer] {
+    let handle = store.database.handle
+    return Array(sequence(state: OpaquePointer?.none) { previous in
+      previous = sqlite3_next_stmt(handle, previous)
+      return previous
+    })
+  }
+
   /// Steps of all prepared statements since the last call.
   private func steps() -> Int {
-    store.queue.unsafeReentrantWrite { db in
-      var (sum, statement) = (0, sqlite3_next_stmt(db.sqliteConnection, nil))
-      while let current = statement {
-        sum += Int(sqlite3_stmt_status(current, SQLITE_STMTSTATUS_VM_STEP, 1))
-        statement = sqlite3_next_stmt(db.sqliteConnection, current)
-      }
-      return sum
-    }
+    prepared.reduce(0) { $0 + Int(sqlite3_stmt_status($1, SQLITE_STMTSTATUS_VM_STEP, 1)) }
   }
 
   /// Start, the questions of a start, replacement and stop of one container.
@@ -89,17 +90,10 @@ struct CostTests {
 
   @Test func noStatementOfAnEventScansATable() throws {
     try event(20000)
-    let plans = try store.queue.unsafeReentrantWrite { db in
-      var statements = try triggerBodies(db)
-      var statement = sqlite3_next_stmt(db.sqliteConnection, nil)
-      while let current = statement {
-        if let sql = sqlite3_sql(current).map({ String(cString: $0) }) { statements.append(sql) }
-        statement = sqlite3_next_stmt(db.sqliteConnection, current)
-      }
-      statements.removeAll { !["SELECT", "UPDATE", "DELETE", "INSERT"].contains($0.prefix(6)) }
-      statements.removeAll { $0.contains("FROM sqlite_") }
-      return try statements.map { ($0, try db.plan($0)) }
-    }
+    var statements = try triggerBodies() + prepared.compactMap { sqlite3_sql($0).map { String(cString: $0) } }
+    statements.removeAll { !["SELECT", "UPDATE", "DELETE", "INSERT"].contains($0.prefix(6)) }
+    statements.removeAll { $0.contains("FROM sqlite_") }
+    let plans = try statements.map { ($0, try plan($0)) }
     #expect(plans.count > 20)
     for (sql, plan) in plans {
       let scans = plan.filter { $0.hasPrefix("SCAN") && !Self.constant.contains($0) }
@@ -114,9 +108,10 @@ struct CostTests {
   private static let constant: Set<String> = ["SCAN 5 CONSTANT ROWS", "SCAN class", "SCAN revision"]
 
   /// The SELECT of each trigger on bindings, with a value for each NEW column: EXPLAIN shows no triggers.
-  private func triggerBodies(_ db: Database) throws -> [String] {
-    let triggers = try String.fetchAll(
-      db, sql: "SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'binding' AND sql LIKE '%INSERT%'")
+  private func triggerBodies() throws -> [String] {
+    let triggers = try rows(
+      "SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'binding' AND sql LIKE '%INSERT%'"
+    ).map { $0[0] }
     return triggers.map { trigger in
       let body = trigger.split(separator: "\n").drop { !$0.hasSuffix("BEGIN") }.dropFirst().dropLast()
       let columns = ["family", "protocol", "host_address", "host_first", "host_last"]
@@ -125,13 +120,14 @@ struct CostTests {
         .replacing(";", with: "").replacing("  ", with: "")
     }
   }
-}
 
-extension Database {
   /// `EXPLAIN QUERY PLAN`: the details, one a row.
-  fileprivate func plan(_ sql: String) throws -> [String] {
-    let statement = try makeStatement(sql: "EXPLAIN QUERY PLAN " + sql)
-    statement.setUncheckedArguments(StatementArguments())
-    return try Row.fetchAll(statement).map { $0["detail"] }
+  private func plan(_ sql: String) throws -> [String] { try rows("EXPLAIN QUERY PLAN " + sql).map { $0[3] } }
+
+  private func rows(_ sql: String) throws -> [[String]] {
+    let rows = try store.database.rows(sql, shared: false)
+    var all: [[String]] = []
+    while let row = try rows.next() { all.append(row.text) }
+    return all
   }
 }

@@ -1,4 +1,3 @@
-import GRDB
 import Glibc
 import Migrations
 import PortMaps
@@ -91,7 +90,8 @@ struct OpeningTests {
   }
 
   @Test func anUnmigratedDatabaseIsNoUseToAReader() throws {
-    try Connection(path).execute("PRAGMA application_id = \(Schema.applicationID); PRAGMA journal_mode = WAL")
+    try write([], to: path)
+    try Database(path).execute("PRAGMA application_id = \(Schema.applicationID); PRAGMA journal_mode = WAL")
     let error = try #require(thrown { _ = try open(.readOnly) })
     #expect(error.reason == .older(database: 0, program: Migration.all.count))
     // The agent goes on where it was killed.
@@ -108,11 +108,12 @@ struct OpeningTests {
     case .text: try write([UInt8](repeating: 0x41, count: 5000), to: path)
     case .short: try write("SQLite format 3\0".utf8, to: path)
     case .foreignDatabase:
-      try Connection(path).execute("CREATE TABLE notes (text)")
+      try write([], to: path)
+      try Database(path).execute("CREATE TABLE notes (text)")
       return .foreign
     case .newer:
       try fill()
-      try Connection(path).execute("PRAGMA user_version = 99")
+      try Database(path).execute("PRAGMA user_version = 99")
       return .newer(database: 99, program: Migration.all.count)
     case .header:
       try fill()
@@ -125,7 +126,7 @@ struct OpeningTests {
       guard truncate(path, 5000) == 0 else { throw SystemError(operation: "truncate", number: errno) }
     case .triggerDropped:
       try fill()
-      try Connection(path).execute("DROP TRIGGER binding_any_address")
+      try Database(path).execute("DROP TRIGGER binding_any_address")
     }
     return .corrupt
   }

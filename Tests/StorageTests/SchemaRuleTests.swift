@@ -1,4 +1,4 @@
-import GRDB
+import CSQLite
 import PortMaps
 import Testing
 
@@ -87,9 +87,9 @@ struct SchemaRuleTests {
 
   @Test(arguments: facts + networks + containers + requests + bindings + owners)
   func aWrongStateIsRefused(_ rule: Rule) throws {
-    let error = #expect(throws: DatabaseError.self) { try store.sql(rule.sql) }
-    #expect(error?.resultCode == .SQLITE_CONSTRAINT)
-    #expect(error?.message?.contains(rule.refusal) == true, "\(error?.message ?? "")")
+    let error = #expect(throws: SQLiteError.self) { try store.sql(rule.sql) }
+    #expect(error?.primaryCode == SQLITE_CONSTRAINT)
+    #expect(error?.message.contains(rule.refusal) == true, "\(error?.message ?? "")")
   }
 
   @Test(arguments: Rule.tables)

@@ -1,5 +1,4 @@
 import FoundationEssentials
-import GRDB
 import Glibc
 import PortMaps
 import Testing
@@ -62,11 +61,11 @@ func mode(of path: String) -> mode_t? {
 extension Store {
   /// SQL past the store's own functions: what a person with sqlite3(1) could do.
   func sql(_ sql: String) throws {
-    try queue.unsafeReentrantWrite { try $0.execute(sql: sql) }
+    try database.execute(sql)
   }
 
   func value(_ sql: String) throws -> String? {
-    try queue.unsafeReentrantWrite { try String.fetchOne($0, sql: sql) }
+    try database.rows(sql, shared: false).next()?.text.first
   }
 }
 
@@ -188,17 +187,4 @@ struct RecordGenerator {
       containerPorts: PortRange(inside, inside + UInt16(host.count - 1)),
       request: container.publish.isEmpty ? nil : pick([nil, upTo(container.publish.count - 1)]), allowFrom: prefixes())
   }
-}
-
-/// A second connection to a database, as sqlite3(1) would have.
-final class Connection {
-  private let queue: DatabaseQueue
-
-  init(_ path: String) throws {
-    var configuration = Configuration()
-    configuration.allowsUnsafeTransactions = true
-    queue = try DatabaseQueue(path: path, configuration: configuration)
-  }
-
-  func execute(_ sql: String) throws { try queue.unsafeReentrantWrite { try $0.execute(sql: sql) } }
 }

@@ -1,4 +1,4 @@
-import GRDB
+import CSQLite
 import PortMaps
 import Testing
 
@@ -84,11 +84,12 @@ struct TransactionTests {
   }
 
   @Test func anotherWriterIsReportedAsBusy() throws {
-    let other = try Connection(directory.database)
+    // As sqlite3(1) would have.
+    let other = try Database(directory.database)
     // Locked from the start: no other writer can come between what a transaction reads and what it writes.
     try store.transaction {
-      let refusal = #expect(throws: DatabaseError.self) { try other.execute("BEGIN IMMEDIATE") }
-      #expect(refusal?.resultCode == .SQLITE_BUSY)
+      let refusal = #expect(throws: SQLiteError.self) { try other.execute("BEGIN IMMEDIATE") }
+      #expect(refusal?.code == SQLITE_BUSY)
     }
     try other.execute("BEGIN IMMEDIATE")
     let error = try #require(thrown { _ = try store.record(simpleRecord(1)) })

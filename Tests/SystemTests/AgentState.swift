@@ -1,8 +1,8 @@
 import Feed
-import GRDB
 import Glibc
 import Netfilter
 import PortMaps
+import Storage
 import TestSupport
 
 /// Everything an agent keeps: what a refused request must leave as it was.
@@ -42,18 +42,23 @@ extension AgentProgram {
   }
 
   private func dump() throws -> String {
-    var configuration = Configuration()
-    configuration.readonly = true
-    return try DatabaseQueue(path: database, configuration: configuration).read { db in
-      // Stale flows are ended, and their rows go, some time after the reply.
-      let sql = """
-        SELECT name FROM sqlite_schema
-        WHERE type = 'table' AND name NOT IN ('stale_flow', 'sqlite_sequence') ORDER BY name
-        """
-      return try String.fetchAll(db, sql: sql).map { table in
-        "\(table): \(try Row.fetchAll(db, sql: "SELECT * FROM \"\(table)\"").map(\.description).sorted())"
-      }.joined(separator: "\n")
+    let database = try Database(database, .readOnly)
+    // One moment.
+    try database.execute("BEGIN")
+    // Stale flows are ended, and their rows go, some time after the reply.
+    let tables = try database.rows(
+      """
+      SELECT name FROM sqlite_schema
+      WHERE type = 'table' AND name NOT IN ('stale_flow', 'sqlite_sequence') ORDER BY name
+      """)
+    var dump: [String] = []
+    while let table = try tables.next()?.text[0] {
+      let rows = try database.rows("SELECT * FROM \"\(table)\"")
+      var lines: [String] = []
+      while let row = try rows.next() { lines.append("\(row.text)") }
+      dump.append("\(table): \(lines.sorted())")
     }
+    return dump.joined(separator: "\n")
   }
 
   /// The number of the namespace's last nf_tables transaction.

@@ -1,7 +1,7 @@
 import Feed
-import GRDB
 import Netfilter
 import PortMaps
+import Storage
 import TestSupport
 import Testing
 
@@ -161,14 +161,10 @@ import Testing
     try agent.start(topology.web, publish: ["8080:80"])
     let before = try await agent.state()
     // A person with sqlite3(1) who holds the write lock for longer than the agent waits.
-    let reply = try DatabaseQueue(path: agent.database).inDatabase { db in
-      var reply = JSON.null
-      try db.inTransaction(.immediate) {
-        reply = try agent.send(Self.start(#""8090:80""#))
-        return .rollback
-      }
-      return reply
-    }
+    let person = try Database(agent.database)
+    try person.execute("BEGIN IMMEDIATE")
+    let reply = try agent.send(Self.start(#""8090:80""#))
+    try person.execute("ROLLBACK")
     #expect(reply.errorCode == "storage-failed", "\(reply)")
     #expect(try await agent.state().differences(from: before) == [])
     try agent.succeed(Self.start(#""8090:80""#))

@@ -1,6 +1,6 @@
 import Feed
-import GRDB
 import PortMaps
+import Storage
 import TestSupport
 import Testing
 
@@ -120,9 +120,7 @@ import Testing
     agent.kill()
     try await agent.namespace.command("nft", "flush", "ruleset")
     try await agent.namespace.command("sysctl", "-q", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0")
-    try await DatabaseQueue(path: agent.database).write { db in
-      try db.execute(sql: "UPDATE setting SET value = 'an earlier boot' WHERE name = 'boot_id'")
-    }
+    try Database(agent.database).execute("UPDATE setting SET value = 'an earlier boot' WHERE name = 'boot_id'")
   }
 
   /// By container; of all its mappings, which agree.

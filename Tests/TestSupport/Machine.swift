@@ -19,13 +19,16 @@ package final class Machine {
     guard withUnixAddress(ready, { bind(listener.number, $0, $1) }) == 0, listen(listener.number, 1) == 0 else {
       throw SystemError("listen on \(ready)")
     }
-    self.script = try Self.spawn(script + ["/usr/bin/socat", "-u", "UNIX-CONNECT:\(ready)", "EXEC:cat"], log: log)
+    self.script = try Self.spawn(script + ["/usr/bin/socat", "-u", "UNIX-CONNECT:\(ready)", "/dev/null"], log: log)
     var polled = pollfd(fd: listener.number, events: Int16(POLLIN), revents: 0)
+    // A script that ends instead has said why; one that hangs ends after a minute.
     guard poll(&polled, 1, 60_000) == 1 else {
       kill(self.script, SIGTERM)
       throw NetworkNamespace.Failure(description: "\(script) did not get ready:\n\(try read(log))")
     }
     let connection = try Descriptor(accept(listener.number, nil, nil), "accept")
+    // A child of ours that inherited it would keep the machine.
+    _ = fcntl(connection.number, F_SETFD, FD_CLOEXEC)
     // struct ucred of unix(7): pid, uid, gid.
     var credentials: (pid_t, uid_t, gid_t) = (0, 0, 0)
     var length = socklen_t(MemoryLayout.size(ofValue: credentials))
@@ -48,7 +51,10 @@ package final class Machine {
 
   /// Runs a program on the machine and returns what it prints. Throws what it complains about when it fails.
   @discardableResult
-  package func run(_ words: String...) async throws -> String {
+  package func run(_ words: String...) async throws -> String { try await run(words) }
+
+  @discardableResult
+  package func run(_ words: [String]) async throws -> String {
     let outcome = try await outcome(of: words)
     guard outcome.exitCode == 0 else {
       throw NetworkNamespace.Failure(
