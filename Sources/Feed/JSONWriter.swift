@@ -43,7 +43,11 @@ package struct JSONWriter: Sendable {
   mutating func value(_ text: String) {
     separate()
     bytes.append(UInt8(ascii: "\""))
-    for byte in text.utf8 { escape(byte) }
+    if text.utf8.contains(where: Self.needsEscape) {
+      for byte in text.utf8 { escape(byte) }
+    } else {
+      bytes.append(contentsOf: text.utf8)
+    }
     bytes.append(UInt8(ascii: "\""))
   }
 
@@ -104,6 +108,10 @@ package struct JSONWriter: Sendable {
     guard indent > 0 else { return }
     endLine()
     bytes.append(contentsOf: repeatElement(UInt8(ascii: " "), count: indent * depth))
+  }
+
+  private static func needsEscape(_ byte: UInt8) -> Bool {
+    byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\")
   }
 
   /// RFC 8259 §7: quote, backslash and U+0000 to U+001F must be escaped, nothing else.

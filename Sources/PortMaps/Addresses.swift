@@ -40,14 +40,10 @@ package struct IPAddress: Sendable, Hashable, Comparable {
 
   /// From 4 or 16 bytes in network byte order; `nil` for any other count.
   package init?(bytes: some Collection<UInt8>) {
-    switch bytes.count {
-    case 4: self.init(ipv4: bytes.reduce(0) { $0 << 8 | UInt32($1) })
-    case 16:
-      let high = bytes.prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-      let low = bytes.dropFirst(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-      self.init(family: .ipv6, high: high, low: low)
-    default: return nil
-    }
+    guard bytes.count == 4 || bytes.count == 16 else { return nil }
+    var (high, low): (UInt64, UInt64) = (0, 0)
+    for byte in bytes { (high, low) = (high << 8 | low >> 56, low << 8 | UInt64(byte)) }
+    self.init(family: bytes.count == 4 ? .ipv4 : .ipv6, high: high, low: low)
   }
 
   /// `0.0.0.0` or `::`.

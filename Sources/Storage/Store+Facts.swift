@@ -11,7 +11,9 @@ extension Store {
   /// Returns the new revision, which is valid once the transaction is committed.
   package func advanceRevision() throws(StoreError) -> Int {
     try perform("advance revision") { db in
-      try first(db.rows("UPDATE revision SET value = value + 1 RETURNING value")) ?? 0
+      // RETURNING would build a temporary table for it.
+      try db.run("UPDATE revision SET value = value + 1")
+      return try revision
     }
   }
 

@@ -70,7 +70,9 @@ extension StoreError {
   var isFullDisk: Bool { reason == .full || code == Self.noSharedMemory }
 
   // SQLITE_IOERR_READ, _SHORT_READ and _SHMSIZE of <sqlite3.h>: macros that Swift cannot import.
-  private static let (readFailed, shortRead, noSharedMemory) = (SQLITE_IOERR | 1 << 8, SQLITE_IOERR | 2 << 8, SQLITE_IOERR | 19 << 8)
+  private static let (readFailed, shortRead, noSharedMemory) = (
+    SQLITE_IOERR | 1 << 8, SQLITE_IOERR | 2 << 8, SQLITE_IOERR | 19 << 8
+  )
 
   init(_ error: SQLiteError, operation: String, path: String) {
     let reason: Reason =

@@ -34,10 +34,11 @@ struct CostTests {
   /// Every statement that SQLite keeps for the connection.
   private var prepared: [OpaquePointer] {
     let handle = store.database.handle
-    return Array(sequence(state: OpaquePointer?.none) { previous in
-      previous = sqlite3_next_stmt(handle, previous)
-      return previous
-    })
+    return Array(
+      sequence(state: OpaquePointer?.none) { previous in
+        previous = sqlite3_next_stmt(handle, previous)
+        return previous
+      })
   }
 
   /// Steps of all prepared statements since the last call.
