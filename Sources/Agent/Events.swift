@@ -3,8 +3,8 @@ import Logging
 import PortMaps
 import Storage
 
-// What each event means. All of it runs inside the round's transaction, in a savepoint of the event's own; a
-// `RequestError` refuses the event and leaves nothing of it.
+// What each event means. All of it runs inside the round's transaction. A `RequestError` refuses the event and leaves
+// nothing of it; thrown before anything is written, as nearly all are, it does not disturb the others of the round.
 extension PortMapper {
   func apply(
     _ event: Event, from source: String, on connection: ConnectionID, _ scope: inout Scope

@@ -120,6 +120,12 @@ package final class PortMapper {
     do {
       (replies, change) = try record(events, &scope)
       crashPoint("round-committed")
+    } catch let refusal as RequestError {
+      restoreMemory(scope)
+      if events.count == 1 { return [refused(refusal)] }
+      // All of the round has been rolled back with it.
+      snapshots = snapshotsBefore
+      return events.flatMap { commit([$0]) }
     } catch {
       restoreMemory(scope)
       snapshots = snapshotsBefore
@@ -171,33 +177,28 @@ package final class PortMapper {
   }
 
   /// Records a round in one transaction. Returns what the kernel needs for it, too.
+  ///
+  /// Fails with the `RequestError` of an event that is refused after it has written.
   private func record(_ events: [Incoming], _ scope: inout Scope) throws -> ([Reply], RulesetChange) {
-    do {
-      return try store.transaction {
-        defer { crashPoint("round-recorded") }
-        let replies =
-          try events.count == 1 ? [apply(events[0], &scope)] : events.map { try record($0, &scope) }
-        return (replies, try change(of: scope))
-      }
-    } catch let error as RequestError {
-      // The only event of its round takes the transaction with it.
-      defer { scope = Scope() }
-      return ([refused(error, scope)], RulesetChange())
+    try store.transaction {
+      defer { crashPoint("round-recorded") }
+      let replies = try events.map { try record($0, &scope) }
+      return (replies, try change(of: scope))
     }
   }
 
-  /// Records one event of several, or nothing of it.
+  /// Nearly every refusal comes before the event has written anything, so there is nothing of it to be rolled back.
   private func record(_ incoming: Incoming, _ scope: inout Scope) throws -> Reply {
     var touched = Scope()
+    let changes = store.changeCount
     do {
-      let reply = try store.savepoint { try apply(incoming, &touched) }
+      let reply = try apply(incoming, &touched)
       scope.merge(touched)
       return reply
-    } catch let error as RequestError {
-      return refused(error, touched)
     } catch {
       restoreMemory(touched)
-      throw error
+      guard let refusal = error as? RequestError, store.changeCount == changes else { throw error }
+      return refused(refusal)
     }
   }
 
@@ -206,8 +207,7 @@ package final class PortMapper {
     return try apply(event, from: source, on: incoming.connection, &scope)
   }
 
-  private func refused(_ error: RequestError, _ scope: Scope) -> Reply {
-    restoreMemory(scope)
+  private func refused(_ error: RequestError) -> Reply {
     log.notice("refused", metadata: ["code": "\(error.code.rawValue)", "reason": "\(error.message)"])
     return .failed(error)
   }

@@ -127,6 +127,8 @@ package final class Database {
   package var lastInsertedRow: Int64 { sqlite3_last_insert_rowid(handle) }
   /// Rows that the last INSERT, UPDATE or DELETE changed.
   package var changes: Int { Int(sqlite3_changes(handle)) }
+  /// The same since opening, with those of triggers and foreign keys.
+  package var changeCount: Int { Int(sqlite3_total_changes(handle)) }
   /// SQLite may end a transaction on its own, after an I/O error or on a full disk.
   package var isInTransaction: Bool { sqlite3_get_autocommit(handle) == 0 }
 

@@ -95,7 +95,7 @@ extension Store {
   /// replaces what that row held, all of it.
   ///
   /// Fails with reason `constraint`, among others when (source, id) is stored under another row or a host port has an
-  /// owner. Inside `transaction` nothing but `savepoint` undoes what a failed call has written.
+  /// owner. Inside `transaction` only leaving it with an error undoes what a failed call has written.
   package func record(_ record: ContainerRecord) throws(StoreError) -> Int64 {
     try perform("record container \(record.container.name)") { db in
       if db.isInTransaction { return try write(record, db) }

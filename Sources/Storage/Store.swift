@@ -92,8 +92,8 @@ package final class Store {
     guard mode == "wal" else {
       throw SQLiteError(code: SQLITE_IOERR, message: "WAL mode refused, journal mode is \(mode)")
     }
-    // FULL: a commit that was acknowledged survives a power cut. MEMORY: what a savepoint would need to be rolled back is
-    // a temporary file otherwise, made anew each time.
+    // FULL: a commit that was acknowledged survives a power cut. MEMORY: what would undo a statement that a trigger may
+    // refuse is a temporary file otherwise, made anew each time.
     try db.execute(
       """
       PRAGMA synchronous = FULL;
@@ -137,7 +137,12 @@ extension Store {
   /// SQL statements executed since opening, those of triggers not counted.
   package var statementCount: Int { database.statementCount }
 
+  /// Rows inserted, changed or removed since opening: equal numbers mean that nothing was written in between.
+  package var changeCount: Int { database.changeCount }
+
   /// `BEGIN IMMEDIATE` … `COMMIT`; rolled back when `body` throws, whose error is passed on unchanged.
+  ///
+  /// When SQLite has given up the transaction (a full disk), every later call in it fails until it is left.
   package func transaction<T>(_ body: () throws -> T) throws -> T {
     try perform("transaction") { db in try db.run("BEGIN IMMEDIATE") }
     isInTransaction = true
@@ -151,30 +156,15 @@ extension Store {
       return result
     } catch {
       // A COMMIT that fails may leave it open; SQLite may have rolled it back already.
-      if database.isInTransaction { try roll("ROLLBACK") }
-      throw error
-    }
-  }
-
-  /// Part of a transaction that can be rolled back alone: one request of a round. Its error is passed on unchanged.
-  ///
-  /// When SQLite has given up the whole transaction (a full disk), every later call in it fails until it is left.
-  package func savepoint<T>(_ body: () throws -> T) throws -> T {
-    try perform("savepoint") { db in try db.run("SAVEPOINT request") }
-    do {
-      let result = try body()
-      try perform("savepoint") { db in try db.run("RELEASE request") }
-      return result
-    } catch {
-      if database.isInTransaction { try roll("ROLLBACK TO request; RELEASE request") }
+      if database.isInTransaction { try rollBack() }
       throw error
     }
   }
 
   /// Past `perform`, which lets nothing through after a failure.
-  private func roll(_ sql: String) throws(StoreError) {
+  private func rollBack() throws(StoreError) {
     do {
-      try database.execute(sql)
+      try database.execute("ROLLBACK")
     } catch {
       throw noted(StoreError(error, operation: "roll back", path: path))
     }

@@ -146,12 +146,13 @@ import Testing
   @Test(arguments: RuntimeHost.Engine.allCases)
   func aHundredAtOnce(_ engine: RuntimeHost.Engine) async throws {
     let scene = try await RuntimeScene(engine)
-    let names = (0..<100).map { "c\($0)" }
+    // None is the start of another, which could be meant by it while it is not there yet.
+    let names = (100..<200).map { "c\($0)" }
     let client = engine == .docker ? "/usr/bin/docker --host unix://\(scene.machine.socket)" : "podman"
     try await scene.machine.run([
       "sh", "-euc",
       """
-      for i in $(seq 0 99); do \(client) run -d --name c$i -p $((20000 + i)):80 -p 80/udp web /server c$i 80 > /dev/null & done
+      for i in $(seq 100 199); do \(client) run -d --name c$i -p $((20000 + i)):80 -p 80/udp web /server c$i 80 > /dev/null & done
       wait
       """,
     ])

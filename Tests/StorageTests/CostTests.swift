@@ -49,19 +49,17 @@ struct CostTests {
   /// Start, the questions of a start, replacement and stop of one container.
   private func event(_ n: Int) throws {
     try store.transaction {
-      try store.savepoint {
-        _ = try store.container(source: "default", id: "c\(n)")
-        _ = try store.containers(named: "web-\(n)")
-        _ = try store.owner(of: HostPort(.any(.ipv4), .tcp, UInt16(n)))
-        _ = try store.owner(of: HostPort(IPAddress("127.0.0.1"), .tcp, UInt16(n)))
-        var record = try simpleRecord(n)
-        _ = try store.containers(at: record.bindings[0].containerAddress, otherThan: [])
-        record.row = try store.record(record)
-        record.bindings[0].hostAddress = IPAddress("127.0.0.1")
-        _ = try store.record(record)
-        try store.removeContainer(row: record.row)
-        _ = try store.advanceRevision()
-      }
+      _ = try store.container(source: "default", id: "c\(n)")
+      _ = try store.containers(named: "web-\(n)")
+      _ = try store.owner(of: HostPort(.any(.ipv4), .tcp, UInt16(n)))
+      _ = try store.owner(of: HostPort(IPAddress("127.0.0.1"), .tcp, UInt16(n)))
+      var record = try simpleRecord(n)
+      _ = try store.containers(at: record.bindings[0].containerAddress, otherThan: [])
+      record.row = try store.record(record)
+      record.bindings[0].hostAddress = IPAddress("127.0.0.1")
+      _ = try store.record(record)
+      try store.removeContainer(row: record.row)
+      _ = try store.advanceRevision()
     }
   }
 

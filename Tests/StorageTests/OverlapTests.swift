@@ -57,32 +57,31 @@ struct OverlapTests {
     var random = SeededGenerator(seed: seed)
     var owners: [(id: String, row: Int64, key: Key)] = []
     var refused = 0
-    try store.transaction {
-      for n in 0..<2000 {
-        let key = Self.randomKey(&random)
-        let free = !owners.contains { $0.key.conflicts(with: key) }
-        let row: Int64?
-        do {
-          row = try store.savepoint { try store.record(record(n, key)) }
-        } catch let error as StoreError where error.message == "host port already allocated" {
-          row = nil
-        }
-        #expect((row != nil) == free, "\(key)")
-        if let row { owners.append(("c\(n)", row, key)) } else { refused += 1 }
-        // Keep some room, and see that what is removed is free again.
-        if owners.count > 150 {
-          let gone = owners.remove(at: Int.random(in: 0..<owners.count, using: &random))
-          try store.removeContainer(row: gone.row)
-        }
+    for n in 0..<2000 {
+      let key = Self.randomKey(&random)
+      let free = !owners.contains { $0.key.conflicts(with: key) }
+      let row: Int64?
+      do {
+        row = try store.record(record(n, key))
+      } catch {
+        guard error.message == "host port already allocated" else { throw error }
+        row = nil
       }
-      for _ in 0..<2000 {
-        let key = Self.randomKey(&random)
-        let port = HostPort(key.address, key.transport, key.ports.first)
-        let single = Key(transport: key.transport, address: key.address, ports: PortRange(key.ports.first))
-        let expected = owners.filter { $0.key.conflicts(with: single) }.map(\.id)
-        let owner = try store.owner(of: port)
-        #expect(owner.map { expected.contains($0.id) } ?? expected.isEmpty, "\(port)")
+      #expect((row != nil) == free, "\(key)")
+      if let row { owners.append(("c\(n)", row, key)) } else { refused += 1 }
+      // Keep some room, and see that what is removed is free again.
+      if owners.count > 150 {
+        let gone = owners.remove(at: Int.random(in: 0..<owners.count, using: &random))
+        try store.removeContainer(row: gone.row)
       }
+    }
+    for _ in 0..<2000 {
+      let key = Self.randomKey(&random)
+      let port = HostPort(key.address, key.transport, key.ports.first)
+      let single = Key(transport: key.transport, address: key.address, ports: PortRange(key.ports.first))
+      let expected = owners.filter { $0.key.conflicts(with: single) }.map(\.id)
+      let owner = try store.owner(of: port)
+      #expect(owner.map { expected.contains($0.id) } ?? expected.isEmpty, "\(port)")
     }
     #expect(refused > 100 && owners.count > 50)
   }

@@ -37,6 +37,24 @@ import Testing
     return networks.compactMap { $0["id"]?.text }
   }
 
+  /// Its stale rival had gone by the time it was refused: that must be undone, and nothing else of the round.
+  @Test func aRefusalThatHadWrittenLeavesTheRestOfItsRound() throws {
+    let agent = try running(
+      Self.front(), Self.start("stale", 2, 8001),
+      Self.front(source: "b", id: "other", name: "other").replacing(
+        "br-front", with: "br-other"
+      ).replacing("172.18", with: "172.19"),
+      Self.start("rival", 2, 8002, on: "other", source: "b").replacing("172.18", with: "172.19"))
+    let refused = Self.start("late", 3, 8001).replacing(#""8001:80""#, with: #""8001:80","8002:81""#)
+    let replies = try agent.client().ask([
+      Self.begin(), Self.front(), Self.start("one", 4, 8003), refused, Self.start("two", 5, 8004),
+    ])
+    #expect(replies.map(\.errorCode) == [nil, nil, nil, "port-already-allocated", nil])
+    #expect(try containers(agent) == ["one", "rival", "stale", "two"])
+    #expect(try agent.succeed(#"{"query":"status"}"#)["in_sync"] == .bool(true))
+    #expect(try agent.succeed(#"{"query":"status"}"#)["held_ports"] == .integer(4))
+  }
+
   @Test func whatIsAbsentIsRemovedAtTheEndAndInOneStep() throws {
     let agent = try running(
       Self.front(), Self.network("old", bridge: "br-old", subnet: "172.30.0.0/16", source: "a"),
