@@ -36,6 +36,8 @@ extension Set<IPAddress> {
 enum HostEvent: Equatable {
   /// An interface appeared or changed; a bridge that is made anew has lost its settings, and so has a new port of one.
   case link(name: String, master: String?)
+  /// An interface has gone, or is no port of a bridge any more.
+  case linkRemoved(name: String)
   case addressAdded(IPAddress)
   case addressRemoved(IPAddress)
   /// Messages were lost: anything may have changed.
@@ -90,12 +92,12 @@ enum HostEvents {
 
   private static func event(_ type: Int, _ message: inout ByteBuffer) -> HostEvent? {
     switch type {
-    case RTM_NEWLINK:
+    case RTM_NEWLINK, RTM_DELLINK:
       let found = attributes(&message, after: 16)
-      guard let name = found[UInt16(IFLA_IFNAME)] else { return nil }
-      return .link(
-        name: String(decoding: name.prefix { $0 != 0 }, as: UTF8.self),
-        master: found[UInt16(IFLA_MASTER)].flatMap(interfaceName))
+      guard let bytes = found[UInt16(IFLA_IFNAME)] else { return nil }
+      let name = String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      if type == RTM_DELLINK { return .linkRemoved(name: name) }
+      return .link(name: name, master: found[UInt16(IFLA_MASTER)].flatMap(interfaceName))
     case RTM_NEWADDR, RTM_DELADDR:
       let found = attributes(&message, after: 8)
       // IFA_ADDRESS is the other end of a point-to-point link.

@@ -49,6 +49,8 @@ package final class PortMapper {
   var lastSnapshots: [String: Int64] = [:]
   /// Those that are followed.
   package var runtimes: [RuntimeHealth] = []
+  /// Those the log has been told of.
+  var missingBridges: Set<String> = []
   var watchers: Set<ConnectionID> = []
   /// Connections for which the table is left to an administrator.
   var administrators: Set<ConnectionID> = []

@@ -63,6 +63,7 @@ extension PortMapper {
           code: Warning.Code.ipv6LoopbackUnsupported.rawValue,
           message: "ports published on ::1 reach nothing: \(reason)"))
     }
+    degraded += try missingBridgeReasons()
     for reason in held.waiting.values.sorted(by: { $0.message < $1.message }) {
       degraded.append(.init(code: reason.code, message: reason.message))
     }

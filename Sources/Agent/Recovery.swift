@@ -42,6 +42,7 @@ extension PortMapper {
       crashPoint("filter-in-place")
       mapper.enableIntendedForwarding()
       for network in mapper.networks.all { mapper.host.prepare(network) }
+      mapper.lookForBridges(of: mapper.networks.all)
     }
     return mapper
   }
@@ -90,9 +91,14 @@ extension PortMapper {
   func hostChanged(_ event: HostEvent) {
     switch event {
     case .link(let name, let master) where kernel != nil:
-      if let network = networks[bridge: name] { host.prepare(network) }
+      if let network = networks[bridge: name] {
+        host.prepare(network)
+        if missingBridges.contains(name) { lookForBridges(of: [network]) }
+      }
       if let network = master.flatMap({ networks[bridge: $0] }) { host.bridgePorts.prepare(name, of: network) }
-    case .link: break
+    case .linkRemoved(let name) where kernel != nil:
+      if let network = networks[bridge: name] { lookForBridges(of: [network]) }
+    case .link, .linkRemoved: break
     case .addressAdded(let address): addressesChanged(to: held.localAddresses.union([address]))
     case .addressRemoved, .unknown:
       do {
@@ -101,7 +107,10 @@ extension PortMapper {
       } catch {
         log.error("could not read the host's addresses", metadata: ["error": "\(error)"])
       }
-      if event == .unknown, kernel != nil { for network in networks.all { host.prepare(network, insteadOf: nil) } }
+      if event == .unknown, kernel != nil {
+        for network in networks.all { host.prepare(network, insteadOf: nil) }
+        lookForBridges(of: networks.all)
+      }
     }
   }
 

@@ -67,8 +67,11 @@ import Testing
     store = try Store.open(at: directory.path + "/state.db", access: .readWrite)
   }
 
-  private func start(_ kernel: any RulesetStore) throws -> PortMapper {
+  private func start(
+    _ kernel: any RulesetStore, restore: Agent.Configuration.RestorePolicy = .apply
+  ) throws -> PortMapper {
     var configuration = Agent.Configuration()
+    configuration.restore = restore
     configuration.holdPorts = .none
     configuration.ipForward = .check
     return try PortMapper.start(
@@ -115,6 +118,24 @@ import Testing
     // And nothing is in the way of the next.
     for line in [Self.web(4), Self.web(3)] { #expect(isOK(try send(line, mapper))) }
     #expect(!mapper.owesRepair)
+    #expect(try mapper.kernelAgrees())
+  }
+
+  /// Whoever waits for its source goes on waiting when its announcement is refused, over the next start too.
+  @Test func aRefusedAnnouncementConfirmsNobody() throws {
+    let kernel = FakeKernel()
+    var mapper = try start(kernel.open())
+    for line in [Self.network, Self.web(2)] { #expect(isOK(try send(line, mapper))) }
+    try store.setSetting("boot_id", "an earlier boot")
+    mapper = try start(kernel.open(), restore: .confirm)
+    #expect(mapper.awaiting.count == 1)
+    kernel.faults = Self.twice(.refused(ENOMEM))
+    #expect(!isOK(try send(Self.web(2), mapper)))
+    #expect(mapper.awaiting.count == 1)
+    mapper = try start(kernel.open(), restore: .confirm)
+    #expect(mapper.awaiting.count == 1)
+    #expect(isOK(try send(Self.web(2), mapper)))
+    #expect(mapper.awaiting.isEmpty)
     #expect(try mapper.kernelAgrees())
   }
 

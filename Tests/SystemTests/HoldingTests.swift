@@ -116,6 +116,21 @@ import Testing
     #expect(gone["change"] == "changed" && gone["state"] == "pending")
   }
 
+  /// More news of the host than the socket has room for, while the agent cannot read: it looks at the host instead.
+  @Test func lostNewsOfTheHostMeanLookingAtIt() async throws {
+    let agent = try await agent()
+    try agent.succeed(start("192.0.2.10:8080:80"))
+    agent.signal(SIGSTOP)
+    let noise = (0..<2000).map { "address add 10.9.\($0 / 250).\($0 % 250)/32 dev lo" }
+    let lost = ["link del br-net", "link add br-net type bridge", "address add 192.0.2.10/24 dev br-net"]
+    try await agent.namespace.command("ip", "-batch", "-", input: (noise + lost).joined(separator: "\n"))
+    agent.signal(SIGCONT)
+    try agent.waitForLog("state of a held port changed", "192.0.2.10:8080")
+    #expect(try agent.succeed(#"{"query":"list"}"#).mappings?.map { $0["state"] } == ["live"])
+    let routeLocalnet = "/proc/sys/net/ipv4/conf/br-net/route_localnet"
+    #expect(try await agent.namespace.command("cat", routeLocalnet) == "1\n")
+  }
+
   @Test(arguments: ["224.0.0.1", "[ff02::1]", "255.255.255.255"])
   func anAddressThatCanNeverExistIsRefused(address: String) async throws {
     let agent = try await agent()

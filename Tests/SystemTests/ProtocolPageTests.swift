@@ -16,6 +16,7 @@ import Testing
     let host = try NetworkNamespace()
     // Without a local address, a new namespace lets a socket be bound to any.
     try await host.command("ip", "link", "set", "lo", "up")
+    try await host.command("ip", "link", "add", "br-mynet", "type", "bridge")
     return try AgentProgram(in: host)
   }
 
