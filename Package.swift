@@ -35,7 +35,9 @@ let package = Package(
       swiftSettings: settings + [.define("CRASH_POINTS", .when(configuration: .debug))]),
     .target(
       name: "Migrations", path: "Migrations",
-      resources: [.embedInCode("m0001_initial.sql"), .embedInCode("m0002_awaiting.sql")],
+      resources: [
+        .embedInCode("m0001_initial.sql"), .embedInCode("m0002_awaiting.sql"), .embedInCode("m0003_reach_class.sql"),
+      ],
       swiftSettings: settings),
     .target(
       name: "Storage",

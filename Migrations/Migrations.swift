@@ -13,5 +13,6 @@ package struct Migration: Sendable {
   package static let all = [
     Migration("m0001_initial.sql", PackageResources.m0001_initial_sql),
     Migration("m0002_awaiting.sql", PackageResources.m0002_awaiting_sql),
+    Migration("m0003_reach_class.sql", PackageResources.m0003_reach_class_sql),
   ]
 }

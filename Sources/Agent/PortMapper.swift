@@ -2,7 +2,7 @@
 //
 // A round is the events that were waiting, from all clients:
 //
-//   record   every event in ONE SQLite transaction, each in a savepoint of its own: a bad request leaves nothing behind
+//   record   every event in ONE SQLite transaction: a bad request leaves nothing behind
 //   commit   from here on a crash replays it: restart converges the kernel to what is stored
 //   converge the difference of what the round touched, in ONE nf_tables transaction
 //   reply    "ok" therefore means durable and live
@@ -263,13 +263,14 @@ package final class PortMapper {
   /// Containers that `scope` did not touch and that share a container address with one it did. They may publish the same
   /// port of it, which is one element, and stays until the last of them goes.
   private func neighbours(of scope: Scope) throws -> [ContainerRecord] {
-    let touched = scope.containers.values.flatMap { [$0.before, $0.after].compactMap(\.self) }
-    let rows = Set(touched.map(\.row))
-    var neighbours: [Int64: ContainerRecord] = [:]
-    for address in Set(touched.flatMap { $0.bindings.map(\.containerAddress) }) {
-      for record in try store.containers(at: address, otherThan: rows) { neighbours[record.row] = record }
+    var (rows, addresses): (Set<Int64>, Set<IPAddress>) = ([], [])
+    for change in scope.containers.values {
+      for record in [change.before, change.after].compactMap(\.self) {
+        rows.insert(record.row)
+        for binding in record.bindings { addresses.insert(binding.containerAddress) }
+      }
     }
-    return Array(neighbours.values)
+    return try store.containers(at: Array(addresses), otherThan: rows)
   }
 
   /// The kernel has the round: sockets of ports that nobody owns any more go, watchers learn of it.

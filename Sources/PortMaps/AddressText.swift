@@ -2,9 +2,12 @@
 
 extension IPAddress: CustomStringConvertible {
   /// RFC 5952 text.
-  package var description: String {
+  package var description: String { withUTF8 { String(decoding: $0, as: UTF8.self) } }
+
+  /// The bytes of `description`, while `body` runs.
+  package func withUTF8<R>(_ body: (UnsafeBufferPointer<UInt8>) -> R) -> R {
     // Eight groups of four digits, seven colons.
-    String(unsafeUninitializedCapacity: 39) { text in
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 39) { text in
       var count = 0
       func append(_ byte: UInt8) {
         text[count] = byte
@@ -27,7 +30,7 @@ extension IPAddress: CustomStringConvertible {
           digits(of: group(index), radix: 16, append)
         }
       }
-      return count
+      return body(UnsafeBufferPointer(rebasing: text[..<count]))
     }
   }
 

@@ -28,17 +28,26 @@ extension Store {
     }
   }
 
-  /// The containers, other than those in `rows`, whose bindings lead to a container address, in row order.
-  package func containers(at address: IPAddress, otherThan rows: Set<Int64>) throws(StoreError) -> [ContainerRecord] {
-    let operation = "read containers at \(address)"
+  /// The containers, other than those in `rows`, whose bindings lead to one of the container addresses, in row order.
+  package func containers(
+    at addresses: [IPAddress], otherThan rows: Set<Int64>
+  ) throws(StoreError) -> [ContainerRecord] {
     var found: Set<Int64> = []
-    try perform(operation) { db in
-      let cursor = try db.rows("SELECT container FROM binding WHERE container_address = ?", address.description)
-      while let row = try cursor.next() { found.insert(try row.get(0)) }
+    try perform("read containers at \(addresses)") { db in
+      // A container has two addresses, nearly always.
+      for index in stride(from: 0, to: addresses.count, by: 2) {
+        let cursor = try db.rows(
+          "SELECT container FROM binding WHERE container_address IN (?, ?)", addresses[index],
+          addresses[min(index + 1, addresses.count - 1)])
+        while let row = try cursor.next() {
+          let row: Int64 = try row.get(0)
+          if !rows.contains(row) { found.insert(row) }
+        }
+      }
     }
     var records: [ContainerRecord] = []
     // Usually nobody: then one statement is all.
-    for row in found.subtracting(rows).sorted() { records += try read(operation, .row, row) }
+    for row in found.sorted() { records += try read("read containers at \(addresses)", .row, row) }
     return records
   }
 
@@ -146,7 +155,7 @@ extension Store {
     for (position, endpoint) in container.endpoints.enumerated() {
       try db.run(
         "INSERT INTO endpoint (container, position, network, ipv4, ipv6, gateway_priority) VALUES (?, ?, ?, ?, ?, ?)",
-        row, position, endpoint.network, endpoint.ipv4?.description, endpoint.ipv6?.description,
+        row, position, endpoint.network, endpoint.ipv4, endpoint.ipv6,
         endpoint.gatewayPriority)
     }
     for (position, request) in container.publish.enumerated() {
@@ -155,7 +164,7 @@ extension Store {
         INSERT INTO publish (container, position, host_address, host_first, host_last, container_first,
           container_last, protocol, allow_from) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
-        row, position, request.hostAddress?.description, request.hostPorts?.first, request.hostPorts?.last,
+        row, position, request.hostAddress, request.hostPorts?.first, request.hostPorts?.last,
         request.containerPorts.first, request.containerPorts.last, request.transport.rawValue,
         try JSON.text(request.allowFrom))
     }
@@ -175,8 +184,8 @@ extension Store {
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
         row, position, binding.network, binding.mode.rawValue, binding.family.rawValue, binding.transport.rawValue,
-        binding.hostAddress.description, binding.hostPorts?.first, binding.hostPorts?.last,
-        binding.containerAddress.description, binding.containerPorts.first, binding.containerPorts.last,
+        binding.hostAddress, binding.hostPorts?.first, binding.hostPorts?.last,
+        binding.containerAddress, binding.containerPorts.first, binding.containerPorts.last,
         binding.request, try JSON.text(binding.allowFrom))
     }
   }

@@ -24,8 +24,8 @@ extension Store {
             AND other.host_address IN (?4, ?5)
             AND other.host_first BETWEEN ?3 - class.reach + 1 AND ?3 AND other.host_last >= ?3
           LIMIT 1
-          """, address.family.rawValue, port.transport.rawValue, port.port, address.description,
-          IPAddress.any(address.family).description)
+          """, address.family.rawValue, port.transport.rawValue, port.port, address,
+          IPAddress.any(address.family))
       guard let row = try rows.next() else { return nil }
       return (try row.get(0), try row.get(1), try row.get(2))
     }

@@ -12,8 +12,8 @@ extension Store {
             (family, protocol, host_address, host_first, host_last, container_address, container_first, removed)
           VALUES (?, ?, ?, ?, ?, ?, ?, ?)
           """,
-          flow.hostAddress.family.rawValue, flow.transport.rawValue, flow.hostAddress.description,
-          flow.hostPorts.first, flow.hostPorts.last, flow.containerAddress.description, flow.firstContainerPort,
+          flow.hostAddress.family.rawValue, flow.transport.rawValue, flow.hostAddress,
+          flow.hostPorts.first, flow.hostPorts.last, flow.containerAddress, flow.firstContainerPort,
           flow.kind == .removed)
         first = first ?? db.lastInsertedRow
       }

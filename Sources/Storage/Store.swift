@@ -181,7 +181,8 @@ extension Store {
 extension Store {
   /// Runs `body` on the connection; what SQLite says becomes a `StoreError` of `operation`.
   func perform<T>(_ operation: @autoclosure () -> String, _ body: (Database) throws -> T) throws(StoreError) -> T {
-    if let failure { throw failure }
+    // Compared first: looking into it costs more than a statement's bindings.
+    if failure != nil, let failure { throw failure }
     do {
       return try Self.sqlite(operation(), path) {
         guard !isInTransaction || database.isInTransaction else {

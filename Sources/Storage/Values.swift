@@ -1,4 +1,5 @@
 import CSQLite
+import PortMaps
 
 /// One row of a result, valid until the next is read. Columns are counted from 0.
 package struct Row {
@@ -61,6 +62,16 @@ package protocol Bindable {
   func bind(to statement: OpaquePointer, at index: Int32) -> Int32
 }
 
+private func bind(_ text: UnsafeBufferPointer<UInt8>, to statement: OpaquePointer, at index: Int32) -> Int32 {
+  text.withMemoryRebound(to: CChar.self) { pm_bind_text(statement, index, $0.baseAddress, Int32($0.count)) }
+}
+
+extension IPAddress: Bindable {
+  package func bind(to statement: OpaquePointer, at index: Int32) -> Int32 {
+    withUTF8 { Storage.bind($0, to: statement, at: index) }
+  }
+}
+
 extension String: ColumnValue, Bindable {
   package init?(column: Int32, of row: OpaquePointer) {
     guard sqlite3_column_type(row, column) == SQLITE_TEXT, let text = Row.text(row, column) else { return nil }
@@ -69,9 +80,7 @@ extension String: ColumnValue, Bindable {
 
   package func bind(to statement: OpaquePointer, at index: Int32) -> Int32 {
     var text = self
-    return text.withUTF8 { bytes in
-      bytes.withMemoryRebound(to: CChar.self) { pm_bind_text(statement, index, $0.baseAddress, Int32($0.count)) }
-    }
+    return text.withUTF8 { Storage.bind($0, to: statement, at: index) }
   }
 }
 

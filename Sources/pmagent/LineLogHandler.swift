@@ -44,7 +44,7 @@ struct LineLogHandler: LogHandler {
   func line(_ event: LogEvent, at time: timespec) -> String {
     var metadata = metadata
     if let error = event.error { metadata["error"] = "\(error)" }
-    metadata.merge(event.metadata ?? [:]) { $1 }
+    if let own = event.metadata { metadata = metadata.isEmpty ? own : metadata.merging(own) { $1 } }
     let prefix =
       switch form {
       case .timestamped: "\(Self.timestamp(time)) \(event.level.rawValue.uppercased()) "
@@ -56,7 +56,9 @@ struct LineLogHandler: LogHandler {
 
   /// Plain where nobody can mistake its end, else in quotes with backslash escapes.
   private static func quoted(_ value: String) -> String {
-    let isPlain = value.unicodeScalars.allSatisfy { $0 > " " && $0 != "\"" && $0 != "=" && $0 != "\u{7f}" }
+    let isPlain = value.utf8.allSatisfy {
+      $0 > 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "=") && $0 != 0x7f
+    }
     return isPlain && !value.isEmpty ? value : value.debugDescription
   }
 

@@ -54,7 +54,7 @@ struct CostTests {
       _ = try store.owner(of: HostPort(.any(.ipv4), .tcp, UInt16(n)))
       _ = try store.owner(of: HostPort(IPAddress("127.0.0.1"), .tcp, UInt16(n)))
       var record = try simpleRecord(n)
-      _ = try store.containers(at: record.bindings[0].containerAddress, otherThan: [])
+      _ = try store.containers(at: [record.bindings[0].containerAddress], otherThan: [])
       record.row = try store.record(record)
       record.bindings[0].hostAddress = IPAddress("127.0.0.1")
       _ = try store.record(record)

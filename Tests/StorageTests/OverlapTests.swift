@@ -150,11 +150,11 @@ struct OverlapTests {
     let rows = [try store.record(first), try store.record(second), try store.record(try simpleRecord(3))]
     let address = first.bindings[0].containerAddress
     func others(_ rows: Set<Int64>) throws -> [Int64] {
-      try store.containers(at: address, otherThan: rows).map(\.row)
+      try store.containers(at: [address], otherThan: rows).map(\.row)
     }
     #expect(try others([]) == [rows[0], rows[1]])
     #expect(try others([rows[0]]) == [rows[1]])
     #expect(try others(Set(rows)) == [])
-    #expect(try store.containers(at: IPAddress("192.0.2.1"), otherThan: []) == [])
+    #expect(try store.containers(at: [IPAddress("192.0.2.1")], otherThan: []) == [])
   }
 }
