@@ -117,7 +117,7 @@ extension Binding {
   private var hostPrefix: IPPrefix { hostAddress.isAny ? IPPrefix(all: family) : IPPrefix(hostAddress) }
 }
 
-extension Sequence<Binding> {
+extension [Binding] {
   /// The elements of all bindings of a container, each once. Two requests for one container port may differ in their
   /// sources, and an interval set refuses elements that overlap: the wider source stands for both.
   package func elements(name: String) -> [PortMaps.Element] {

@@ -34,11 +34,9 @@ extension Store {
   ) throws(StoreError) -> [ContainerRecord] {
     var found: Set<Int64> = []
     try perform("read containers at \(addresses)") { db in
-      // A container has two addresses, nearly always.
-      for index in stride(from: 0, to: addresses.count, by: 2) {
-        let cursor = try db.rows(
-          "SELECT container FROM binding WHERE container_address IN (?, ?)", addresses[index],
-          addresses[min(index + 1, addresses.count - 1)])
+      // IN would put them into a temporary table.
+      for address in addresses {
+        let cursor = try db.rows("SELECT container FROM binding WHERE container_address = ?", address)
         while let row = try cursor.next() {
           let row: Int64 = try row.get(0)
           if !rows.contains(row) { found.insert(row) }
