@@ -13,11 +13,28 @@ static int copy(int from, int to) {
   return count > 0 && write(to, bytes, count) == count;
 }
 
-// PORT ADDRESS CONTAINER-PORT: returns when it listens, and goes on in the background
+// Docker's own program, which writes "0" to descriptor 3 when it listens.
+static void docker_proxy(const char *program, const char *port, const char *address, const char *container_port) {
+  int ready[2];
+  if (pipe(ready) != 0) die("pipe");
+  if (fork() == 0) {
+    if (ready[1] != 3) dup2(ready[1], 3);
+    close_range(4, ~0u, 0);
+    execl(program, "docker-proxy", "-proto", "tcp", "-host-ip", "0.0.0.0", "-host-port", port, "-container-ip", address,
+          "-container-port", container_port, NULL);
+    die(program);
+  }
+  close(ready[1]);
+  char answer;
+  if (read(ready[0], &answer, 1) != 1 || answer != '0') die(program);
+}
+
+// PORT ADDRESS CONTAINER-PORT [DOCKER-PROXY]: returns when it listens, and goes on in the background
 void proxy(char **a) {
   signal(SIGCHLD, SIG_IGN);
   // Whoever waits for the end of what we inherited must not wait for the proxy.
   close_range(3, ~0u, 0);
+  if (a[3] != NULL) return docker_proxy(a[3], a[0], a[1], a[2]);
   struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons(atoi(a[0]))};
   struct sockaddr_in there = {.sin_family = AF_INET, .sin_port = htons(atoi(a[2]))};
   if (inet_pton(AF_INET, a[1], &there.sin_addr) != 1) die(a[1]);
