@@ -53,7 +53,11 @@ extension Statement {
       [meta(NFT_META_L4PROTO, 0), compare(NFT_CMP_EQ, [UInt8(family == .ipv4 ? IPPROTO_ICMP : IPPROTO_ICMPV6)])]
     case .address(let selector, let prefix):
       // meta nfproto ipv4 ip saddr 127.0.0.0/8
-      Statement.family(prefix.address.family).expressions + within(selector, prefix)
+      Statement.family(prefix.address.family).expressions + compare(NFT_CMP_EQ, selector, prefix)
+    case .neitherEnd(let prefix):
+      // meta nfproto ipv4 ip saddr != 127.0.0.0/8 ip daddr != 127.0.0.0/8
+      Statement.family(prefix.address.family).expressions
+        + [Selector.saddr, Selector.daddr].flatMap { compare(NFT_CMP_NEQ, $0(prefix.address.family), prefix) }
     case .established:
       // ct state established,related
       conntrack(NFT_CT_STATE, anyOf: ctStateEstablished | ctStateRelated)
@@ -147,10 +151,10 @@ private func compare(_ operation: nft_cmp_ops, _ bytes: [UInt8]) -> Expression {
 }
 
 /// Like nft(8), loads only the bytes the prefix fixes: the skeleton's prefixes end between two bytes.
-private func within(_ selector: Selector, _ prefix: IPPrefix) -> [Expression] {
+private func compare(_ operation: nft_cmp_ops, _ selector: Selector, _ prefix: IPPrefix) -> [Expression] {
   precondition(prefix.length % 8 == 0, "\(prefix) needs a bitwise expression")
   let bytes = Array(prefix.address.bytes.prefix(prefix.length / 8))
-  return [selector.load(0, length: bytes.count), compare(NFT_CMP_EQ, bytes)]
+  return [selector.load(0, length: bytes.count), compare(operation, bytes)]
 }
 
 private func conntrack(_ key: nft_ct_keys, anyOf bits: UInt32) -> [Expression] {
@@ -178,7 +182,8 @@ private func changeMark(keeping kept: UInt32, setting bits: UInt32) -> [Expressi
 /// The rule of `table netdev pmagent`: `interface` is the index of `lo`.
 func forwardingToLoopback(_ interface: UInt32) -> [Expression] {
   // meta protocol ip6 ip6 daddr ::1
-  [meta(NFT_META_PROTOCOL, 0), compare(NFT_CMP_EQ, [0x86, 0xdd])] + within(.daddr(.ipv6), Skeleton.loopback6)
+  [meta(NFT_META_PROTOCOL, 0), compare(NFT_CMP_EQ, [0x86, 0xdd])]
+    + compare(NFT_CMP_EQ, .daddr(.ipv6), Skeleton.loopback6)
     // meta mark & 0x00001000 != 0
     + [meta(NFT_META_MARK, 0), bitwise(mask: Skeleton.loopbackMark, xor: 0), compare(NFT_CMP_NEQ, native(0))]
     // meta mark set meta mark & 0xffffefff

@@ -82,8 +82,10 @@ package enum NftText {
     case .family(let family): "meta nfproto \(family.name)"
     case .transport(let transport): "meta l4proto \(transport)"
     case .icmp(let family): "meta l4proto \(family == .ipv4 ? "icmp" : "ipv6-icmp")"
-    case .address(let selector, let prefix):
-      "\(self.selector(selector)) \(prefix.length == prefix.address.family.bitWidth ? "\(prefix.address)" : "\(prefix)")"
+    case .address(let selector, let prefix): "\(self.selector(selector)) \(self.prefix(prefix))"
+    case .neitherEnd(let prefix):
+      [Selector.saddr, Selector.daddr].map { "\(selector($0(prefix.address.family))) != \(self.prefix(prefix))" }
+        .joined(separator: " ")
     case .established: "ct state established,related"
     case .translated: "ct status dnat"
     case .destinationIsLocal: "fib daddr type local"
@@ -128,6 +130,11 @@ package enum NftText {
     case .daddr(let family): "\(protocolName(family)) daddr"
     case .thDport: "th dport"
     }
+  }
+
+  /// As nft(8) lists it: one address has no length.
+  private static func prefix(_ prefix: IPPrefix) -> String {
+    prefix.length == prefix.address.family.bitWidth ? "\(prefix.address)" : "\(prefix)"
   }
 
   private static func protocolName(_ family: AddressFamily) -> String { family == .ipv4 ? "ip" : "ip6" }

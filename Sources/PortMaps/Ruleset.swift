@@ -66,6 +66,8 @@ package enum Statement: Sendable, Hashable {
   case icmp(AddressFamily)
   /// `ip daddr 127.0.0.0/8`
   case address(Selector, in: IPPrefix)
+  /// `ip saddr != 127.0.0.0/8 ip daddr != 127.0.0.0/8`
+  case neitherEnd(in: IPPrefix)
   /// `ct state established,related`
   case established
   /// `ct status dnat`

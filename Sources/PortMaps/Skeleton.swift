@@ -132,12 +132,15 @@ package enum Skeleton {
   ]
 
   /// CVE-2020-8558 and moby#45610: `route_localnet` lets a neighbour reach what was published on 127.0.0.1.
-  private static let guardRules: [Rule] = [loopback4, loopback6].flatMap { prefix -> [Rule] in
-    let family = prefix.address.family
-    return [Selector.saddr(family), .daddr(family)].map {
-      Rule(.interface(.iifname, isNot: "lo"), .address($0, in: prefix), .counter, .verdict(.drop))
-    }
-  }
+  ///
+  /// Every packet of the host passes here, those of established flows too: one with the addresses and ports of a flow of
+  /// the loopback interface may be forged. So what is to pass, passes at the first rule of its family, and what is left has
+  /// a loopback address.
+  private static let guardRules: [Rule] =
+    [loopback4, loopback6].map { Rule(.neitherEnd(in: $0), .verdict(.accept)) } + [
+      Rule(
+        .interface(.iifname, isNot: "lo"), .counter, .verdict(.drop), comment: "loopback addresses are the host's own")
+    ]
   package static let loopback4 = IPPrefix(IPAddress(ipv4: 0x7f00_0000), exactly: 8)
   package static let loopback6 = IPPrefix(IPAddress(ipv6: 0, 1))
 

@@ -49,10 +49,9 @@ struct SkeletonTests {
   static let equivalents = [
     "counters have counted": #"""
     flush chain inet pmagent guard
-    add rule inet pmagent guard iifname != "lo" ip saddr 127.0.0.0/8 counter packets 7 bytes 8 drop
-    add rule inet pmagent guard iifname != "lo" ip daddr 127.0.0.0/8 counter packets 7 bytes 8 drop
-    add rule inet pmagent guard iifname != "lo" ip6 saddr ::1 counter packets 7 bytes 8 drop
-    add rule inet pmagent guard iifname != "lo" ip6 daddr ::1 counter packets 7 bytes 8 drop
+    add rule inet pmagent guard ip saddr != 127.0.0.0/8 ip daddr != 127.0.0.0/8 accept
+    add rule inet pmagent guard ip6 saddr != ::1 ip6 daddr != ::1 accept
+    add rule inet pmagent guard iifname != "lo" counter packets 7 bytes 8 drop comment "loopback addresses are the host's own"
     """#,
     "a set and its rules are made again": recreated("type ifname;"),
   ]

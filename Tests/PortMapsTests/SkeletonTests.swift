@@ -80,7 +80,7 @@ import Testing
     }
   }
 
-  @Test func theNumberOfRulesIsAConstant() { #expect(rules.count == 51) }
+  @Test func theNumberOfRulesIsAConstant() { #expect(rules.count == 50) }
 
   @Test func onlyBaseChainsOfTheContract() {
     let bases = Skeleton.chains.compactMap { chain in
