@@ -1,5 +1,5 @@
 #!/bin/sh
-# ::1 of the host leads to a container: translation in output, masquerade of the source, and with br_netfilter the answer has to be put on `lo` as well.
+# ::1 of the host leads to a container with br_netfilter too, which translates the answer while it is still being bridged.
 . "$(dirname "$0")/lib.sh"
 network 1
 nft -f - << 'NFT'
@@ -10,18 +10,21 @@ table inet t {
 	chain postrouting { type nat hook postrouting priority 101
 		ip6 saddr ::1 oifname "br0" masquerade
 	}
-	chain answers { type filter hook prerouting priority -90
-		iifname "br0" ip6 daddr ::1 ct status dnat meta mark set meta mark | 0x1000
+}
+NFT
+refused ask '[::1]' 8080
+nft -f - << 'NFT'
+table ip6 t {
+	chain prerouting { type filter hook prerouting priority -90
+		ip6 daddr ::1 iifname != "lo" ct direction reply ct original ip6 saddr ::1 fib saddr . iif oif exists ip6 daddr set ct reply ip6 daddr
 	}
 }
 NFT
 refused ask '[::1]' 8080
-ip -6 route add local ::1/128 dev br0 table local metric 2048
-refused ask '[::1]' 8080
 nft -f - << 'NFT'
-table netdev t {
-	chain ingress { type filter hook ingress device "br0" priority -500
-		ip6 daddr ::1 meta mark & 0x1000 != 0 ether daddr set 00:00:00:00:00:00 fwd to "lo"
+table ip6 t {
+	chain input { type filter hook input priority 101
+		ip6 daddr != ::1 ct direction reply ct original ip6 saddr ::1 ip6 daddr set ::1
 	}
 }
 NFT

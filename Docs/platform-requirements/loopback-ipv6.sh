@@ -1,5 +1,5 @@
 #!/bin/sh
-# ::1 of the host leads to a container: translation in output, masquerade of the source, and a local route for ::1 on the bridge lets the answers in.
+# ::1 of the host leads to a container: translation in output, masquerade of the source, and the answer is for ::1 only once it has arrived.
 . "$(dirname "$0")/lib.sh"
 network 0
 nft -f - << 'NFT'
@@ -10,11 +10,22 @@ table inet t {
 	chain postrouting { type nat hook postrouting priority 101
 		ip6 saddr ::1 oifname "br0" masquerade
 	}
-	chain answers { type filter hook prerouting priority -90
-		iifname "br0" ip6 daddr ::1 ct status dnat meta mark set meta mark | 0x1000
+}
+NFT
+refused ask '[::1]' 8080
+nft -f - << 'NFT'
+table ip6 t {
+	chain prerouting { type filter hook prerouting priority -90
+		ip6 daddr ::1 iifname != "lo" ct direction reply ct original ip6 saddr ::1 fib saddr . iif oif exists ip6 daddr set ct reply ip6 daddr
 	}
 }
 NFT
 refused ask '[::1]' 8080
-ip -6 route add local ::1/128 dev br0 table local metric 2048
+nft -f - << 'NFT'
+table ip6 t {
+	chain input { type filter hook input priority 101
+		ip6 daddr != ::1 ct direction reply ct original ip6 saddr ::1 ip6 daddr set ::1
+	}
+}
+NFT
 says 2001: ask '[::1]' 8080

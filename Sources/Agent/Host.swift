@@ -55,10 +55,8 @@ struct Host {
     }
   }
 
-  /// Lets the host reach ports published on 127.0.0.1 and ::1 through the network's bridge. The guard chain is in place
-  /// already.
+  /// Lets the host reach ports published on 127.0.0.1 through the network's bridge. The guard chain is in place already.
   func prepare(_ network: ResolvedNetwork) {
-    loopback.prepare(network)
     guard let sysctl = routeLocalnet(of: network), let previous = sysctl.value, previous != "1" else { return }
     do {
       try store.recordSysctl(name: sysctl.name, previous: previous)
@@ -72,7 +70,6 @@ struct Host {
   func prepare(_ network: ResolvedNetwork?, insteadOf old: ResolvedNetwork?) {
     let sysctl = old.flatMap(routeLocalnet)
     if let sysctl, sysctl != network.flatMap(routeLocalnet) { restore(sysctl) }
-    if let bridge = old?.loopbackBridge, bridge != network?.loopbackBridge { loopback.forget(bridge) }
     bridgePorts.prepare(network, insteadOf: old)
     if let network { prepare(network) }
   }

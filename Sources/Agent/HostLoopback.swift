@@ -23,11 +23,11 @@ struct HostLoopback {
       return unsupported("this kernel has no IPv6", log)
     }
     do {
-      let path = try LoopbackPath.open(on: kernel)
+      let path = LoopbackPath(on: kernel)
       try path.probe()
       return HostLoopback(path: .works(path), log: log)
     } catch {
-      return unsupported("this kernel cannot lead ::1 to a bridge: \(error)", log)
+      return unsupported("this kernel cannot lead ::1 to a container: \(error)", log)
     }
   }
 
@@ -41,41 +41,20 @@ struct HostLoopback {
     if case .unsupported(let reason) = path { reason } else { nil }
   }
 
-  // MARK: Networks
+  // MARK: The kernel's table
 
-  func prepare(_ network: ResolvedNetwork) {
-    guard case .works(let path) = path, let bridge = network.loopbackBridge else { return }
-    do {
-      try path.open(bridge)
-    } catch {
-      log.error("::1 does not reach the ports of a network", metadata: ["bridge": "\(bridge)", "error": "\(error)"])
-    }
-  }
-
-  func forget(_ bridge: String) {
+  func converge(after foreign: ForeignChange?) {
     guard case .works(let path) = path else { return }
     do {
-      try path.close(bridge)
-    } catch {
-      log.error("could not undo what ::1 needed", metadata: ["bridge": "\(bridge)", "error": "\(error)"])
-    }
-  }
-
-  /// All at once: what is missing, and what remained of networks that went while the agent was away.
-  func converge(to networks: [ResolvedNetwork], after foreign: ForeignChange?) {
-    guard case .works(let path) = path else { return }
-    do {
-      if try path.converge(to: networks.compactMap(\.loopbackBridge)) {
-        log.notice("kernel table for ::1 rebuilt", metadata: foreign.metadata)
-      }
+      if try path.converge() { log.notice("kernel table for ::1 rebuilt", metadata: foreign.metadata) }
     } catch {
       log.error("::1 does not reach published ports", metadata: ["error": "\(error)"])
     }
   }
 
-  func agrees(with networks: [ResolvedNetwork]) throws -> Bool {
+  func isInstalled() throws -> Bool {
     guard case .works(let path) = path else { return true }
-    return try path.agrees(with: networks.compactMap(\.loopbackBridge))
+    return try path.isInstalled()
   }
 
   // MARK: Warnings
@@ -89,8 +68,8 @@ struct HostLoopback {
 }
 
 extension ResolvedNetwork {
-  /// The bridge behind which ports published on ::1 are.
-  var loopbackBridge: String? {
-    isFiltered && !network.isInternal && network.has(.ipv6) && options.mode(.ipv6).translates ? network.bridge : nil
+  /// Whether ports published on ::1 lead to it.
+  var isBehindLoopback: Bool {
+    isFiltered && !network.isInternal && network.has(.ipv6) && options.mode(.ipv6).translates
   }
 }

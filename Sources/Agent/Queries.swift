@@ -57,7 +57,7 @@ extension PortMapper {
         .init(code: "maintenance", message: "the table is left to an administrator; pmagent maintenance is running"))
     }
     degraded += try awaitingReasons()
-    if let reason = host.loopback.unsupported, networks.all.contains(where: { $0.loopbackBridge != nil }) {
+    if let reason = host.loopback.unsupported, networks.all.contains(where: \.isBehindLoopback) {
       degraded.append(
         .init(
           code: Warning.Code.ipv6LoopbackUnsupported.rawValue,

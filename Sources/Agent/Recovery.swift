@@ -160,7 +160,7 @@ extension PortMapper {
     }
     crashPoint("table-repaired")
     owesRepair = false
-    host.loopback.converge(to: networks.all, after: foreign)
+    host.loopback.converge(after: foreign)
     for network in networks.all { host.bridgePorts.prepare(network) }
     verifiedGeneration = try kernel.generation()
   }
@@ -199,7 +199,7 @@ extension PortMapper {
     if generation == verifiedGeneration { return true }
     let want = try wantedElements()
     guard let installed = try kernel.read(), installed.skeletonIsCurrent,
-      difference(from: installed.elements, to: want).isEmpty, try host.loopback.agrees(with: networks.all)
+      difference(from: installed.elements, to: want).isEmpty, try host.loopback.isInstalled()
     else { return false }
     verifiedGeneration = installed.generation
     return true

@@ -50,9 +50,9 @@ package enum Teardown {
     let lock = try NamespaceLock.take()
     let kernel = try KernelRuleset.open()
     try kernel.deleteTable()
-    try LoopbackPath.open(on: kernel).remove()
+    try LoopbackPath(on: kernel).remove()
     try rejoin(store, configuration)
-    var lines = [Skeleton.family, "netdev"].map { "removed table \($0) \(Skeleton.table)" }
+    var lines = [Skeleton.family, "ip6"].map { "removed table \($0) \(Skeleton.table)" }
     for (name, previous) in try store.sysctls() {
       let sysctl = Sysctl(path: name)
       if sysctl.value == nil {

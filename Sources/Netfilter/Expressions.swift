@@ -86,9 +86,6 @@ extension Statement {
       load(key) + [find(set, into: register(0)), translate(NFT_NAT_SNAT, family, portAt: nil)]
     case .masquerade:
       [Expression("masq")]
-    case .setMark(let bit):
-      // meta mark set meta mark | 0x00001000
-      changeMark(keeping: ~bit, setting: bit)
     case .counter:
       [Expression("counter")]
     case .verdict(let verdict):
@@ -158,49 +155,64 @@ private func compare(_ operation: nft_cmp_ops, _ selector: Selector, _ prefix: I
 }
 
 private func conntrack(_ key: nft_ct_keys, anyOf bits: UInt32) -> [Expression] {
-  [
-    Expression("ct", (NFTNL_EXPR_CT_KEY, .number(key.rawValue)), (NFTNL_EXPR_CT_DREG, register(0))),
-    bitwise(mask: bits, xor: 0),
-    compare(NFT_CMP_NEQ, native(0)),
-  ]
+  [conntrack(key), bitwise(mask: bits), compare(NFT_CMP_NEQ, native(0))]
 }
 
-private func bitwise(mask: UInt32, xor: UInt32) -> Expression {
+private func bitwise(mask: UInt32) -> Expression {
   Expression(
     "bitwise", (NFTNL_EXPR_BITWISE_SREG, register(0)), (NFTNL_EXPR_BITWISE_DREG, register(0)),
     (NFTNL_EXPR_BITWISE_LEN, .number(4)), (NFTNL_EXPR_BITWISE_MASK, .bytes(native(mask))),
-    (NFTNL_EXPR_BITWISE_XOR, .bytes(native(xor))))
+    (NFTNL_EXPR_BITWISE_XOR, .bytes(native(0))))
 }
 
-private func changeMark(keeping kept: UInt32, setting bits: UInt32) -> [Expression] {
-  [
-    meta(NFT_META_MARK, 0), bitwise(mask: kept, xor: bits),
-    Expression("meta", (NFTNL_EXPR_META_KEY, .number(NFT_META_MARK.rawValue)), (NFTNL_EXPR_META_SREG, register(0))),
-  ]
-}
+// The rules of `table ip6 pmagent`, see `LoopbackPath`.
 
-/// The rule of `table netdev pmagent`: `interface` is the index of `lo`.
-func forwardingToLoopback(_ interface: UInt32) -> [Expression] {
-  // meta protocol ip6 ip6 daddr ::1
-  [meta(NFT_META_PROTOCOL, 0), compare(NFT_CMP_EQ, [0x86, 0xdd])]
-    + compare(NFT_CMP_EQ, .daddr(.ipv6), Skeleton.loopback6)
-    // meta mark & 0x00001000 != 0
-    + [meta(NFT_META_MARK, 0), bitwise(mask: Skeleton.loopbackMark, xor: 0), compare(NFT_CMP_NEQ, native(0))]
-    // meta mark set meta mark & 0xffffefff
-    + changeMark(keeping: ~Skeleton.loopbackMark, setting: 0)
-    // ether daddr set 00:00:00:00:00:00
-    + [
-      immediate([UInt8](repeating: 0, count: 6)),
-      Expression(
-        "payload", (NFTNL_EXPR_PAYLOAD_SREG, register(0)),
-        (NFTNL_EXPR_PAYLOAD_BASE, .number(NFT_PAYLOAD_LL_HEADER.rawValue)), (NFTNL_EXPR_PAYLOAD_OFFSET, .number(0)),
-        (NFTNL_EXPR_PAYLOAD_LEN, .number(6)), (NFTNL_EXPR_PAYLOAD_CSUM_TYPE, .number(0)),
-        (NFTNL_EXPR_PAYLOAD_CSUM_OFFSET, .number(0)), (NFTNL_EXPR_PAYLOAD_FLAGS, .number(0))),
-      // counter fwd to "lo"
-      Expression("counter"),
-      immediate(native(interface)),
-      Expression("fwd", (NFTNL_EXPR_FWD_SREG_DEV, register(0))),
-    ]
+let keepingDestination =
+  // ip6 daddr ::1
+  compare(NFT_CMP_EQ, .daddr(.ipv6), Skeleton.loopback6)
+  // iifname != "lo"
+  + [Selector.iifname.load(0), compare(NFT_CMP_NEQ, padded("lo"))]
+  + answersToLoopback
+  // fib saddr . iif oif exists
+  + [routeBack, compare(NFT_CMP_EQ, native(1))]
+  // counter ip6 daddr set ct reply ip6 daddr
+  + [Expression("counter"), conntrack(NFT_CT_DST_IP6, of: IP_CT_DIR_REPLY), setDestination]
+
+let restoringLoopback =
+  // ip6 daddr != ::1
+  compare(NFT_CMP_NEQ, .daddr(.ipv6), Skeleton.loopback6)
+  + answersToLoopback
+  // counter ip6 daddr set ::1
+  + [Expression("counter"), immediate(Skeleton.loopback6.address.bytes), setDestination]
+
+private let answersToLoopback =
+  // ct direction reply
+  [conntrack(NFT_CT_DIRECTION), compare(NFT_CMP_EQ, [UInt8(IP_CT_DIR_REPLY.rawValue)])]
+  // ct original ip6 saddr ::1
+  + [conntrack(NFT_CT_SRC_IP6, of: IP_CT_DIR_ORIGINAL), compare(NFT_CMP_EQ, Skeleton.loopback6.address.bytes)]
+
+/// Whether what is for the packet's source would leave by the interface that the packet came by.
+private let routeBack = Expression(
+  "fib",
+  (
+    NFTNL_EXPR_FIB_FLAGS,
+    .number([NFTA_FIB_F_SADDR, NFTA_FIB_F_IIF, NFTA_FIB_F_PRESENT].reduce(0) { $0 | $1.rawValue })
+  ),
+  (NFTNL_EXPR_FIB_RESULT, .number(NFT_FIB_RESULT_OIF.rawValue)), (NFTNL_EXPR_FIB_DREG, register(0)))
+
+/// To the first register. The checksum of the protocol above covers the address.
+private let setDestination = Expression(
+  "payload", (NFTNL_EXPR_PAYLOAD_SREG, register(0)),
+  (NFTNL_EXPR_PAYLOAD_BASE, .number(NFT_PAYLOAD_NETWORK_HEADER.rawValue)), (NFTNL_EXPR_PAYLOAD_OFFSET, .number(24)),
+  (NFTNL_EXPR_PAYLOAD_LEN, .number(16)), (NFTNL_EXPR_PAYLOAD_CSUM_TYPE, .number(NFT_PAYLOAD_CSUM_NONE.rawValue)),
+  (NFTNL_EXPR_PAYLOAD_CSUM_OFFSET, .number(0)),
+  (NFTNL_EXPR_PAYLOAD_FLAGS, .number(UInt32(NFT_PAYLOAD_L4CSUM_PSEUDOHDR.rawValue))))
+
+private func conntrack(_ key: nft_ct_keys, of direction: ip_conntrack_dir? = nil) -> Expression {
+  var expression = Expression(
+    "ct", (NFTNL_EXPR_CT_KEY, .number(key.rawValue)), (NFTNL_EXPR_CT_DREG, register(0)))
+  if let direction { expression.attributes.append((NFTNL_EXPR_CT_DIR, .bytes([UInt8(direction.rawValue)]))) }
+  return expression
 }
 
 private func immediate(_ bytes: [UInt8]) -> Expression {

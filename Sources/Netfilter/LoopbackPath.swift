@@ -1,19 +1,20 @@
 // How the host's own ::1 reaches a container.
 //
 // On the way out ::1 is like any address of the host: the main table's output chain translates the destination, its
-// postrouting chain the source. The answer comes in by the bridge, is turned back, and is then for ::1, which IPv6 accepts
-// from a loopback interface only (RFC 4291, 2.5.3). Two things per bridge, whatever the number of mappings, let it in:
+// postrouting chain the source, to the host's address on the bridge. The answer to that address comes in by the bridge, and
+// the kernel turns its destination back to ::1 in prerouting. There its way ends: IPv6 routes a packet for ::1, and with
+// br_netfilter even accepts it, from a loopback interface only (RFC 4291, 2.5.3). So `table ip6 pmagent` lets it keep the
+// address it came to until it is where the host's own packets go:
 //
-//   a route           local ::1/128 dev BRIDGE: the strict lookup of a loopback destination (rt6_need_strict in the kernel's
-//                     net/ipv6) finds the bridge. Enough where the answer is turned back above the check.
-//   an ingress chain  for br_netfilter, which turns it back while it is still being bridged, below the check: the packet is
-//                     put on `lo`, where it is welcome. It is known by the mark of the main table's `loopback` chain.
+//   prerouting   after the translation: the destination is again what the packet came with
+//   input        after all filters: ::1, which is what the socket has
 //
-// An attacker's packet for ::1 never gets that mark: the main table's guard drops it before connection tracking with
-// br_netfilter, IPv6 itself without.
+// Both are about answers in flows that ::1 began, as connection tracking knows them. An attacker's packet for ::1 is none: the
+// main table's guard drops it before connection tracking with br_netfilter, IPv6 itself without. One that has the addresses
+// and ports of an answer must come from where the container is: what comes from elsewhere stays for ::1 and goes nowhere.
 //
-// `table netdev pmagent` is separate because only that family has `fwd`. It is written on the main table's socket, and belongs
-// to it where the main table does.
+// A table of its own because a chain of the main one would be passed by IPv4 too. It is written on the main table's socket,
+// and belongs to it where the main table does.
 
 import CNetfilter
 import Glibc
@@ -21,101 +22,46 @@ import PortMaps
 
 package final class LoopbackPath {
   private let kernel: KernelRuleset
-  private var routes: LoopbackRoutes
   private var batch = Batch()
-  /// The index of `lo`.
-  private let loopback: UInt32
 
-  private init(_ kernel: KernelRuleset, _ routes: consuming LoopbackRoutes) {
-    self.kernel = kernel
-    self.routes = routes
-    loopback = if_nametoindex("lo")
-  }
+  /// In the network namespace of the kernel's socket.
+  package init(on kernel: KernelRuleset) { self.kernel = kernel }
 
-  /// In the network namespace of the calling thread, which must be the kernel's.
-  package static func open(on kernel: KernelRuleset) throws(KernelError) -> LoopbackPath {
-    LoopbackPath(kernel, try LoopbackRoutes.open())
-  }
-
-  /// Throws what the running kernel lacks: asks it for each part, and leaves none. The rule is in a transaction that ends
-  /// with an impossible order, so that the kernel checks it and forgets it.
+  /// Throws what the running kernel lacks: has it check the rules, and leaves none.
   package func probe() throws(KernelError) {
-    try routes.probe()
-    let failures = try transact { batch in
-      batch.addLoopbackTable(isOwned: isOwned)
-      batch.addLoopbackChain(bridge: nil, loopback)
-      batch.loopback("delete table", "that cannot exist", NFT_MSG_DELTABLE, 0) {
-        $0.string(NFTA_TABLE_NAME, "\(Skeleton.table) of nobody")
-      }
-    }
+    let failures = try transact { $0.probeLoopbackTable(isOwned: isOwned) }
     guard let failure = failures.first, failure.sequence != batch.lastSequence else { return }
     throw .refused(batch.refusal(failure))
   }
 
-  // MARK: Bridges
+  /// Whether the table is as `converge` leaves it.
+  package func isInstalled() throws(KernelError) -> Bool { isCurrent(try read()) }
 
-  /// Makes ::1 reach the containers of `bridge`; nothing happens while there is no such interface, or it is down.
-  package func open(_ bridge: String) throws(KernelError) {
-    guard if_nametoindex(bridge) != 0 else { return }
-    try routes.add(bridge)
-    if try !hasChain(bridge) { try commit { $0.replaceLoopbackChain(bridge, loopback, isOwned: isOwned) } }
-  }
-
-  /// The way back of `open`. Nothing happens where there is nothing.
-  package func close(_ bridge: String) throws(KernelError) {
-    try routes.remove(bridge)
-    if try hasChain(bridge) { try commit { $0.deleteLoopbackChain(bridge) } }
-  }
-
-  /// Whether the table is as `converge` leaves it. The chain of a bridge that has gone may be there or not: kernels since
-  /// 6.16 keep it for an interface of that name to come.
-  package func agrees(with bridges: [String]) throws(KernelError) -> Bool {
-    var state = try read()
-    for bridge in bridges where if_nametoindex(bridge) == 0 { state.forget(bridge) }
-    return isCurrent(state, bridges.filter { if_nametoindex($0) != 0 })
-  }
-
-  /// Makes everything what it has to be for exactly these bridges. Returns whether the table was another one.
-  package func converge(to bridges: [String]) throws(KernelError) -> Bool {
-    let bridges = bridges.filter { if_nametoindex($0) != 0 }
-    for bridge in try routes.bridges().subtracting(bridges) { try routes.remove(bridge) }
-    for bridge in bridges { try routes.add(bridge) }
+  /// Makes the table what it has to be. Returns whether it was another one.
+  package func converge() throws(KernelError) -> Bool {
     let state = try read()
-    if isCurrent(state, bridges) { return false }
-    if isOwned, state == expected(bridges, TableFlags.orphaned) {
+    if isCurrent(state) { return false }
+    if isOwned, state == .expected(flags: TableFlags.orphaned) {
       try commit { $0.addLoopbackTable(isOwned: true) }
       return false
     }
-    try commit { batch in
-      batch.replaceLoopbackTable(isOwned: isOwned)
-      for bridge in bridges { batch.addLoopbackChain(bridge: bridge, loopback) }
-    }
+    try commit { $0.replaceLoopbackTable(isOwned: isOwned) }
     return true
   }
 
   /// Leaves nothing of it, whatever there is.
   package func remove() throws(KernelError) {
-    for bridge in try routes.bridges() { try routes.remove(bridge) }
-    let table = try kernel.socket.ask(
-      NFT_MSG_GETTABLE, family: NFPROTO_NETDEV, "read \(LoopbackState.table)",
-      { $0.string(NFTA_TABLE_NAME, Skeleton.table) }, { _ in })
-    if table != .absent { try commit { $0.deleteLoopbackTable() } }
+    if try table({ _ in }) != .absent { try commit { $0.deleteLoopbackTable() } }
   }
-
-  // MARK: nf_tables
 
   private var isOwned: Bool { kernel.ownership == .owned }
 
-  private func isCurrent(_ state: LoopbackState, _ bridges: [String]) -> Bool {
+  private func isCurrent(_ state: LoopbackState) -> Bool {
     switch kernel.ownership {
-    case .plain: state == expected(bridges, 0)
-    case .owned: state == expected(bridges, TableFlags.owned, owner: kernel.portID)
-    case .released: state == expected(bridges, TableFlags.orphaned) || state == expected(bridges, 0)
+    case .plain: state == .expected(flags: 0)
+    case .owned: state == .expected(flags: TableFlags.owned, owner: kernel.portID)
+    case .released: [.expected(flags: TableFlags.orphaned), .expected(flags: 0)].contains(state)
     }
-  }
-
-  private func expected(_ bridges: [String], _ flags: UInt32, owner: UInt32? = nil) -> LoopbackState {
-    LoopbackState(bridges, loopback, flags, owner)
   }
 
   private func commit(_ build: (inout Batch) -> Void) throws(KernelError) {
@@ -137,33 +83,24 @@ package final class LoopbackPath {
     }
   }
 
-  /// Cheaper than `read`, for events of one bridge.
-  private func hasChain(_ bridge: String) throws(KernelError) -> Bool {
-    var devices: [String] = []
-    _ = try kernel.socket.ask(
-      NFT_MSG_GETCHAIN, family: NFPROTO_NETDEV, "read \(LoopbackState.table)",
-      {
-        $0.string(NFTA_CHAIN_TABLE, Skeleton.table)
-        $0.string(NFTA_CHAIN_NAME, LoopbackState.chain(bridge))
-      }, { devices = LoopbackState.devices(of: $0) })
-    return devices == [bridge]
-  }
-
   private func read() throws(KernelError) -> LoopbackState {
     while true {
       var state = LoopbackState()
+      guard try table({ state.add(table: $0) }) != .absent else { return state }
       let operation = "read \(LoopbackState.table)"
       let chains = try kernel.socket.ask(
-        NFT_MSG_GETCHAIN, dump: true, family: NFPROTO_NETDEV, operation,
+        NFT_MSG_GETCHAIN, dump: true, family: NFPROTO_IPV6, operation,
         { $0.string(NFTA_CHAIN_TABLE, Skeleton.table) }, { state.add(chain: $0) })
       let rules = try kernel.socket.ask(
-        NFT_MSG_GETRULE, dump: true, family: NFPROTO_NETDEV, operation,
+        NFT_MSG_GETRULE, dump: true, family: NFPROTO_IPV6, operation,
         { $0.string(NFTA_RULE_TABLE, Skeleton.table) }, { state.add(rule: $0) })
-      if chains == .interrupted || rules == .interrupted { continue }
-      _ = try kernel.socket.ask(
-        NFT_MSG_GETTABLE, family: NFPROTO_NETDEV, operation, { $0.string(NFTA_TABLE_NAME, Skeleton.table) },
-        { state.add(table: $0) })
-      return state
+      if chains != .interrupted, rules != .interrupted { return state }
     }
+  }
+
+  private func table(_ receive: (Message) -> Void) throws(KernelError) -> NetlinkSocket.Answer {
+    try kernel.socket.ask(
+      NFT_MSG_GETTABLE, family: NFPROTO_IPV6, "read \(LoopbackState.table)",
+      { $0.string(NFTA_TABLE_NAME, Skeleton.table) }, receive)
   }
 }

@@ -73,7 +73,7 @@ extension Message {
   /// The table's name is attribute 1 of every message of nf_tables but NEWGEN, and its family is that of `struct nfgenmsg`.
   fileprivate var isAboutOurTable: Bool {
     guard type >> 8 == UInt16(NFNL_SUBSYS_NFTABLES), bytes.count > Self.headerSize,
-      [UInt8(NFPROTO_INET), UInt8(NFPROTO_NETDEV)].contains(bytes[bytes.startIndex + Self.headerSize])
+      [UInt8(NFPROTO_INET), UInt8(NFPROTO_IPV6)].contains(bytes[bytes.startIndex + Self.headerSize])
     else { return false }
     return attributes[NFTA_TABLE_NAME].map { $0.dropLast().elementsEqual(Skeleton.table.utf8) } ?? false
   }

@@ -96,7 +96,6 @@ package enum NftText {
     case .snat(let family, let key, let set):
       "snat \(protocolName(family)) to \(concatenation(key)) map @\(set.rawValue)"
     case .masquerade: "masquerade"
-    case .setMark(let bit): "meta mark set meta mark | 0x\(hexadecimal(bit))"
     case .counter: "counter"
     case .verdict(let verdict): self.verdict(verdict)
     }
@@ -110,12 +109,6 @@ package enum NftText {
     case .jump(let chain): "jump \(chain.rawValue)"
     case .goto(let chain): "goto \(chain.rawValue)"
     }
-  }
-
-  /// Eight digits, as nft(8) lists a mark.
-  private static func hexadecimal(_ value: UInt32) -> String {
-    let digits = String(value, radix: 16)
-    return String(repeating: "0", count: 8 - digits.count) + digits
   }
 
   private static func concatenation(_ key: [Selector]) -> String { key.map(selector).joined(separator: " . ") }

@@ -83,8 +83,6 @@ package enum Statement: Sendable, Hashable {
   /// `snat ip to iifname map @source4`
   case snat(AddressFamily, [Selector], SetName)
   case masquerade
-  /// `meta mark set meta mark | 0x00001000`
-  case setMark(UInt32)
   case counter
   case verdict(Verdict)
 }

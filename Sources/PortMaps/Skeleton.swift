@@ -8,7 +8,6 @@
 //   prerouting   a new flow to a local address: publish
 //   output       the same for flows of the host itself
 //   publish      specific address before any address; restricted ones by their source too. The rules' order is the precedence
-//   loopback     marks answers to the host's own ::1, for `table netdev pmagent` (see `LoopbackPath`)
 //   forward      what may pass between a bridge and the rest; per bridge and family one `to_*` chain, chosen by a verdict map
 //   postrouting  hairpin and loopback sources, fixed sources, masquerade
 //
@@ -16,7 +15,7 @@
 // and traffic inside one bridge that never reaches the IP layer (see inter-container communication in `forward`).
 
 package enum ChainName: String, Sendable, Hashable, CaseIterable {
-  case `guard`, prerouting, output, publish, loopback, forward, postrouting
+  case `guard`, prerouting, output, publish, forward, postrouting
   case toNat = "to_nat"
   case toNatUnprotected = "to_nat_unprotected"
   case toRouted = "to_routed"
@@ -65,12 +64,6 @@ package enum Skeleton {
   /// NF_IP_PRI_RAW: before connection tracking, so that a guarded packet never becomes a flow.
   package static let guardPriority: Int32 = -300
   package static let filterPriority: Int32 = 0
-  /// After NF_IP_PRI_NAT_DST, where the kernel turns the destination of an answer back, whoever translated it.
-  package static let loopbackPriority: Int32 = -90
-
-  /// The bit of the packet mark that says "an answer to the host's own ::1". Ours alone is set and cleared, so that the
-  /// marks of others stay; of the programs in the registry of marks (github.com/fwmark/registry) only Cilium uses it.
-  package static let loopbackMark: UInt32 = 0x1000
 
   // MARK: Sets and maps
 
@@ -115,13 +108,6 @@ package enum Skeleton {
       .output, BaseChain(.nat, .output, priority: destinationNatPriority),
       [Rule(.destinationIsLocal, .verdict(.jump(.publish)))]),
     Chain(.publish, nil, AddressFamily.allCases.flatMap(publishRules)),
-    Chain(
-      .loopback, BaseChain(.filter, .prerouting, priority: loopbackPriority),
-      [
-        Rule(
-          .address(.daddr(.ipv6), in: loopback6), .translated, .lookup([.iifname], .bridges), .setMark(loopbackMark),
-          comment: "answers to the host's own ::1")
-      ]),
     Chain(.forward, BaseChain(.filter, .forward, priority: filterPriority), forwardRules),
     Chain(.toNat, nil, toNatRules),
     Chain(.toNatUnprotected, nil, toNatUnprotectedRules),

@@ -80,7 +80,7 @@ import Testing
     }
   }
 
-  @Test func theNumberOfRulesIsAConstant() { #expect(rules.count == 50) }
+  @Test func theNumberOfRulesIsAConstant() { #expect(rules.count == 49) }
 
   @Test func onlyBaseChainsOfTheContract() {
     let bases = Skeleton.chains.compactMap { chain in
@@ -89,7 +89,7 @@ import Testing
     #expect(
       bases == [
         "guard: filter prerouting -300", "prerouting: nat prerouting -99", "output: nat output -99",
-        "loopback: filter prerouting -90", "forward: filter forward 0", "postrouting: nat postrouting 101",
+        "forward: filter forward 0", "postrouting: nat postrouting 101",
       ])
   }
 

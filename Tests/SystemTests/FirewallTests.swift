@@ -81,7 +81,7 @@ import Testing
 
   private func installed(_ topology: Topology) async throws -> String {
     var text = ""
-    for family in ["inet", "netdev"] {
+    for family in ["inet", "ip6"] {
       text += try await topology.host.namespace.command("nft", "-s", "list", "table", family, "pmagent")
     }
     return text

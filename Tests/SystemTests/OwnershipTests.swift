@@ -13,7 +13,7 @@ import Testing
     let before = try await agent.state()
     for edit in [
       "delete table inet pmagent", "flush map inet pmagent any4", "add rule inet pmagent forward accept",
-      "delete table netdev pmagent",
+      "delete table ip6 pmagent",
     ] {
       let outcome = try await host.outcome(of: ["nft", edit])
       #expect(outcome.exitCode == 1 && outcome.errors.contains("Operation not permitted"), "\(edit)")

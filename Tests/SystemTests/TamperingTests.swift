@@ -19,10 +19,13 @@ import Testing
     "flush chain inet pmagent published",
     "add chain inet pmagent more",
     "add set inet pmagent more { type inet_service; }",
-    "delete table netdev pmagent",
-    "flush chain netdev pmagent ingress_br-web",
-    "add chain netdev pmagent more",
-    "insert rule netdev pmagent ingress_br-web drop",
+    "delete table ip6 pmagent",
+    "flush chain ip6 pmagent prerouting",
+    "flush chain ip6 pmagent input; delete chain ip6 pmagent input",
+    "add chain ip6 pmagent more",
+    "add set ip6 pmagent more { type ipv6_addr; }",
+    "add chain ip6 pmagent input { policy drop; }",
+    "insert rule ip6 pmagent input drop",
   ])
   func aTableThatWasEditedIsRepairedAtOnce(edit: String) async throws {
     let topology = try await Topology()
@@ -31,7 +34,7 @@ import Testing
     try agent.create(.web)
     try agent.start(topology.web, publish: ["8080:80", "8080:80/udp"])
     let before = try await agent.table()
-    let ingress = try await host.command("nft", "list", "table", "netdev", "pmagent")
+    let loopback = try await host.command("nft", "list", "table", "ip6", "pmagent")
     let status = [AgentProgram.path, "status", "--socket", agent.socket]
     #expect(try await host.outcome(of: status).exitCode == 0)
     let revision = try agent.succeed(#"{"query":"hello"}"#)["revision"]
@@ -41,7 +44,7 @@ import Testing
     try agent.waitForLog("by=nft", "pid=\(pid)")
     #expect(try await host.outcome(of: status).exitCode == 0)
     expectSameLines(try await agent.table(), before)
-    #expect(try await host.command("nft", "list", "table", "netdev", "pmagent") == ingress)
+    #expect(try await host.command("nft", "list", "table", "ip6", "pmagent") == loopback)
     #expect(try agent.succeed(#"{"query":"hello"}"#)["revision"] == revision)
     #expect(ask(.tcp, topology.host.ipv4, 8080, from: remote).text == "web saw 192.0.2.2: hello")
 
