@@ -30,9 +30,11 @@ test: deps ## all tests, with the real kernel in namespaces (needs root)
 	$(SWIFT) build --build-tests
 	contrib/test.sh
 
-soak: deps ## the fault tests at length, about a quarter of an hour, with counts (needs root)
+soak: deps ## the fault tests at length, half an hour, with counts (needs root)
 	$(SWIFT) build --build-tests
 	PMAGENT_SOAK=1 contrib/test.sh --filter FaultTests
+	PMAGENT_SIMULATION=1 $(SWIFT) build -c release --product simulation -Xswiftc -enable-testing --scratch-path .build-simulation
+	contrib/simulate.sh .build-simulation/release/simulation 25 40000
 
 platform: deps ## whether this kernel does what pmagent relies on, without pmagent (needs root)
 	Docs/platform-requirements/run-all
@@ -69,4 +71,4 @@ uninstall: ## what install put there
 	rm -rf $(DESTDIR)$(PREFIX)/lib/pmagent
 
 clean: ## remove the build
-	rm -rf .build Benchmarks/.build
+	rm -rf .build .build-simulation Benchmarks/.build

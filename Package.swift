@@ -126,7 +126,7 @@ let package = Package(
         "Agent", "CSQLite", "Feed", "Migrations", "Netfilter", "PortMaps", "Storage", "TestSupport", "pmagent",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "Subprocess", package: "swift-subprocess"),
-      ], swiftSettings: settings),
+      ], exclude: ["SimulationProgram"], swiftSettings: settings),
     // The built program in namespaces: socket, database, kernel and packets.
     .testTarget(
       name: "SystemTests",
@@ -141,3 +141,15 @@ let package = Package(
   ],
   swiftLanguageModes: [.v6]
 )
+
+// `make soak`: the simulation optimised, instead of all the tests, whose optimised build takes a quarter of an hour.
+if Context.environment["PMAGENT_SIMULATION"] != nil {
+  package.targets.removeAll { $0.type == .test }
+  package.targets.append(
+    .executableTarget(
+      name: "simulation",
+      dependencies: [
+        "Agent", "CSQLite", "Feed", "Netfilter", "PortMaps", "Storage", "TestSupport",
+        .product(name: "Logging", package: "swift-log"),
+      ], path: "Tests/FaultTests", sources: ["Simulation", "SimulationProgram"], swiftSettings: settings))
+}

@@ -32,12 +32,12 @@ extension PortMapper {
       try mapper.holdBackUnconfirmed(isFirstStartSinceBoot: try mapper.host.forgetEarlierBoot())
     }
     _ = mapper.held.addressesChanged(to: try localAddresses())
-    try mapper.load()
+    let elements = try mapper.load()
     crashPoint("state-loaded")
     var scope = Scope()
     try mapper.intendForwarding(for: mapper.networks.all, &scope)
     // The filter first: forwarding and `route_localnet` are only turned on when it is in place.
-    try mapper.convergeEverything()
+    try mapper.convergeEverything(elements)
     if kernel != nil {
       crashPoint("filter-in-place")
       mapper.enableIntendedForwarding()
@@ -47,15 +47,19 @@ extension PortMapper {
     return mapper
   }
 
-  private func load() throws {
+  /// Returns the elements of all containers.
+  private func load() throws -> [Element] {
     for network in try store.networks() {
       networks.set(try ResolvedNetwork(network, defaultBind: configuration.ip), id: network.id)
     }
     policy = try store.filterPolicy(configuration)
+    var elements: [Element] = []
     try store.forEachContainer { record in
       claim(record)
       rehold(record)
+      if kernel != nil, !awaiting.contains(record.row) { elements += record.elements }
     }
+    return elements
   }
 
   /// Holds what is not held yet of a stored container. A port that another program took meanwhile leaves a working mapping
@@ -139,11 +143,12 @@ extension PortMapper {
     }
   }
 
-  /// Reads the whole table and repairs it. Equal means that nothing is written.
-  func convergeEverything(after foreign: ForeignChange? = nil) throws {
+  /// Reads the whole table and repairs it. Equal means that nothing is written. `elements`: those of all containers, where
+  /// they have been read already.
+  func convergeEverything(_ elements: [Element]? = nil, after foreign: ForeignChange? = nil) throws {
     guard let kernel else { return }
     owesRepair = true
-    let want = try wantedElements()
+    let want = try wantedElements(elements)
     let installed = try kernel.read()
     crashPoint("table-read")
     if let installed, installed.skeletonIsCurrent {
@@ -165,8 +170,9 @@ extension PortMapper {
     verifiedGeneration = try kernel.generation()
   }
 
-  func wantedElements() throws -> [Element] {
+  private func wantedElements(_ containers: [Element]? = nil) throws -> [Element] {
     var want = policy.elements + networks.all.flatMap { $0.elements(policy) }
+    if let containers { return want + containers }
     try store.forEachContainer { if !awaiting.contains($0.row) { want += $0.elements } }
     return want
   }

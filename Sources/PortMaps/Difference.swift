@@ -18,23 +18,40 @@ package func difference(from have: [Element], to want: [Element]) -> RulesetChan
   // A start has nothing before it and a stop nothing after it.
   if have.isEmpty { return RulesetChange(additions: want.eachOnce) }
   if want.isEmpty { return RulesetChange(removals: have.eachOnce) }
-  var wanted = Dictionary(want.map { ($0.identity, $0) }, uniquingKeysWith: { first, _ in first })
+  // Where in `want` each is, and which are not to be added: those that are there, and repetitions.
+  var places = [Element.Identity: Int](minimumCapacity: want.count)
+  var isSettled = [Bool](repeating: false, count: want.count)
+  for (place, element) in want.enumerated() {
+    guard let first = places.updateValue(place, forKey: element.identity) else { continue }
+    places[element.identity] = first
+    isSettled[place] = true
+  }
+  var isMet = [Bool](repeating: false, count: want.count)
+  var unwanted: Set<Element.Identity> = []
   var change = RulesetChange()
-  for element in have.eachOnce {
-    if wanted[element.identity] == element {
-      wanted[element.identity] = nil
-    } else {
+  for element in have {
+    if let place = places[element.identity] {
+      if isMet[place] { continue }
+      isMet[place] = true
+      isSettled[place] = want[place] == element
+      if !isSettled[place] { change.removals.append(element) }
+    } else if unwanted.insert(element.identity).inserted {
       change.removals.append(element)
     }
   }
   // In the order of `want`, so that equal inputs give equal transactions.
-  for element in want where wanted.removeValue(forKey: element.identity) != nil { change.additions.append(element) }
+  for (place, element) in want.enumerated() where !isSettled[place] { change.additions.append(element) }
   return change
 }
 
 extension [Element] {
   /// Two mappings to one container port project to one element, so a side may name an element twice.
   var eachOnce: [PortMaps.Element] {
+    // A container has few, nearly always: to compare them is cheaper than to hash them.
+    if count <= 8 {
+      return indices.filter { index in !self[..<index].contains { $0.identity == self[index].identity } }
+        .map { self[$0] }
+    }
     var seen: Set<PortMaps.Element.Identity> = []
     seen.reserveCapacity(count)
     return filter { seen.insert($0.identity).inserted }

@@ -137,7 +137,9 @@ final class Simulation {
     counts.edits += 1
     isTampered = true
     let (random, elements) = (Int.random(in: 0..<6, using: &generator.random), kernel.table?.elements ?? [:])
-    let identity = elements.keys.sorted { "\($0)" < "\($1)" }.randomElement(using: &generator.random)
+    // In an order that a seed repeats.
+    let identity = elements.keys.map { ("\($0)", $0) }.sorted { $0.0 < $1.0 }
+      .randomElement(using: &generator.random)?.1
     let foreign = Element(
       .any4, .port(.tcp, UInt16.random(in: 8000...8011, using: &generator.random)), .destination("10.9.9.9", 1))
     switch random {

@@ -16,15 +16,16 @@ extension Simulation {
 
   func check(_ mapper: PortMapper) throws {
     stored = try records()
-    try checkPromises()
-    try checkMemory(mapper)
+    let networks = try store.networks()
+    try checkPromises(networks)
+    try checkMemory(mapper, networks)
     try checkOwners()
-    if !isTampered { try checkKernel(mapper) }
+    if !isTampered { try checkKernel(mapper, networks) }
     model.checked()
   }
 
   /// What was acknowledged is stored, and nothing else; the revision does not go back.
-  private func checkPromises() throws {
+  private func checkPromises(_ networks: [Network]) throws {
     for (key, container) in model.containers where stored[key] == nil {
       guard model.mayBeEvicted(key) else { throw Broken(description: "lost: \(container)") }
       model.containers[key] = nil
@@ -33,7 +34,6 @@ extension Simulation {
       throw Broken(
         description: "stored: \(record.container), acknowledged: \(String(describing: model.containers[key]))")
     }
-    let networks = try store.networks()
     for network in networks where model.networks[network.id] != network {
       throw Broken(
         description: "stored: \(network), acknowledged: \(String(describing: model.networks[network.id]))")
@@ -50,8 +50,8 @@ extension Simulation {
   }
 
   /// Networks and port owners in memory are those of the database.
-  private func checkMemory(_ mapper: PortMapper) throws {
-    let networks = try store.networks().sorted { $0.name < $1.name }
+  private func checkMemory(_ mapper: PortMapper, _ networks: [Network]) throws {
+    let networks = networks.sorted { $0.name < $1.name }
     guard mapper.networks.all.map(\.network) == networks else {
       throw Broken(description: "in memory: \(mapper.networks.all), stored: \(networks)")
     }
@@ -91,10 +91,10 @@ extension Simulation {
   }
 
   /// The kernel has the projection of the database and `list` answers with it.
-  private func checkKernel(_ mapper: PortMapper) throws {
+  private func checkKernel(_ mapper: PortMapper, _ networks: [Network]) throws {
     let policy = try store.filterPolicy(configuration)
     var elements = policy.elements
-    for network in try store.networks() {
+    for network in networks {
       elements += try ResolvedNetwork(network, defaultBind: configuration.ip).elements(policy)
     }
     elements += Array(stored.values).elements
