@@ -75,7 +75,7 @@ package final class Database {
     while try statement.step() {}
   }
 
-  /// The rows of one statement, prepared once for the life of the connection: they must be gone before its next use.
+  /// The rows of one statement, prepared once for the life of the connection, and once more while somebody reads it.
   package func rows<each Value: Bindable>(
     _ sql: StaticString, _ values: repeat each Value
   ) throws(SQLiteError) -> Rows {
@@ -84,18 +84,16 @@ package final class Database {
     return rows
   }
 
-  /// The same with text that is put together. One that is not `shared` is prepared anew, and may be used in its own rows.
-  package func rows<each Value: Bindable>(
-    _ sql: String, shared: Bool = true, _ values: repeat each Value
-  ) throws(SQLiteError) -> Rows {
-    let rows = Rows(try shared ? statement(sql) : Statement(sql, self))
+  /// The same with text that is put together.
+  package func rows<each Value: Bindable>(_ sql: String, _ values: repeat each Value) throws(SQLiteError) -> Rows {
+    let rows = Rows(try statement(sql))
     try bind(rows.statement, repeat each values)
     return rows
   }
 
-  /// The first column of the first row of a statement that is not needed again.
+  /// The first column of the first row.
   package func value<Value: ColumnValue>(_ sql: String) throws -> Value? {
-    try rows(sql, shared: false).next().map { try $0.get(0) }
+    try rows(sql).next().map { try $0.get(0) }
   }
 
   private func bind<each Value: Bindable>(_ statement: Statement, _ values: repeat each Value) throws(SQLiteError) {
@@ -109,16 +107,16 @@ package final class Database {
 
   private func statement(_ sql: StaticString) throws(SQLiteError) -> Statement {
     let key = UnsafeRawPointer(sql.utf8Start)
-    if let statement = prepared[key] { return statement }
+    if let statement = prepared[key], !statement.isRead { return statement }
     let statement = try Statement(sql.description, self)
-    prepared[key] = statement
+    prepared[key] = prepared[key] ?? statement
     return statement
   }
 
   private func statement(_ sql: String) throws(SQLiteError) -> Statement {
-    if let statement = preparedBySQL[sql] { return statement }
+    if let statement = preparedBySQL[sql], !statement.isRead { return statement }
     let statement = try Statement(sql, self)
-    preparedBySQL[sql] = statement
+    preparedBySQL[sql] = preparedBySQL[sql] ?? statement
     return statement
   }
 
@@ -144,6 +142,8 @@ package final class Database {
 /// A prepared statement.
 final class Statement {
   let handle: OpaquePointer
+  /// Has rows that somebody may still want.
+  fileprivate(set) var isRead = false
   // Not the statement's: the connection keeps its statements.
   private unowned(unsafe) let database: Database
 
@@ -168,20 +168,32 @@ final class Statement {
   }
 
   /// Ends what is being read. Its result is that of the last step, which has been thrown.
-  func reset() { sqlite3_reset(handle) }
+  func reset() {
+    sqlite3_reset(handle)
+    isRead = false
+  }
 }
 
 /// The rows of a statement, one after the other.
 package final class Rows {
   let statement: Statement
 
-  fileprivate init(_ statement: Statement) { self.statement = statement }
-  // An unfinished reading keeps its snapshot of the database.
-  deinit { statement.reset() }
+  private var isOver = false
+
+  fileprivate init(_ statement: Statement) {
+    self.statement = statement
+    statement.isRead = true
+  }
+
+  // An unfinished reading keeps its snapshot of the database. A finished one has given the statement back.
+  deinit { if !isOver { statement.reset() } }
 
   /// Valid until the next call.
   package func next() throws(SQLiteError) -> Row? {
+    // Another step would be a new reading, of a statement that may be somebody else's by now.
+    if isOver { return nil }
     guard try statement.step() else {
+      isOver = true
       statement.reset()
       return nil
     }

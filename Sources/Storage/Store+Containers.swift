@@ -78,8 +78,7 @@ extension Store {
   /// snapshot while a statement runs. `body` may read the store and must not write to it; its errors pass unchanged.
   package func forEachContainer(_ body: (ContainerRecord) throws -> Void) throws {
     let operation = "read containers"
-    // Statements of their own: `body` may use the shared ones.
-    let cursor = try perform(operation) { db in try RecordCursor(.all) { try db.rows($0, shared: false) } }
+    let cursor = try perform(operation) { db in try RecordCursor(.all) { try db.rows($0) } }
     while let record = try perform(operation, { _ in try cursor.next() }) { try body(record) }
   }
 

@@ -124,7 +124,7 @@ struct CostTests {
   private func plan(_ sql: String) throws -> [String] { try rows("EXPLAIN QUERY PLAN " + sql).map { $0[3] } }
 
   private func rows(_ sql: String) throws -> [[String]] {
-    let rows = try store.database.rows(sql, shared: false)
+    let rows = try store.database.rows(sql)
     var all: [[String]] = []
     while let row = try rows.next() { all.append(row.text) }
     return all

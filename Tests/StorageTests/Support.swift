@@ -65,7 +65,7 @@ extension Store {
   }
 
   func value(_ sql: String) throws -> String? {
-    try database.rows(sql, shared: false).next()?.text.first
+    try database.rows(sql).next()?.text.first
   }
 }
 
