@@ -54,14 +54,15 @@ final class Simulation {
   func run(steps: Int) throws {
     while counts.steps < steps {
       let random = Int.random(in: 0..<100, using: &generator.random)
-      let events = (0..<roundSize()).map { _ in generator.event() }
+      let events = someEvents(upTo: generator.random.oneIn(4) ? 24 : 1)
       do {
         switch random {
         case ..<6: try crash(during: events)
         case ..<18: try round(events, faults: faults())
         case ..<21: edit()
         case ..<24: try reconcile()
-        default: try round(events)
+        // Now and then as many as clients that do not wait for replies bring together.
+        default: try round(generator.random.oneIn(12) ? someEvents(upTo: 200) : events)
         }
       } catch let broken as Broken {
         throw Broken(description: "step \(counts.steps): \(broken)\nround: \(events)")
@@ -69,7 +70,9 @@ final class Simulation {
     }
   }
 
-  private func roundSize() -> Int { generator.random.oneIn(4) ? Int.random(in: 1...24, using: &generator.random) : 1 }
+  private func someEvents(upTo most: Int) -> [Sent] {
+    (0..<Int.random(in: 1...most, using: &generator.random)).map { _ in generator.event() }
+  }
 
   // MARK: What happens
 
