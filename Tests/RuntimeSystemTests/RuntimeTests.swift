@@ -152,8 +152,13 @@ import Testing
     try await scene.machine.run([
       "sh", "-euc",
       """
-      for i in $(seq 100 199); do \(client) run -d --name c$i -p $((20000 + i)):80 -p 80/udp web /server c$i 80 > /dev/null & done
-      wait
+      start() { \(client) run -d --name "c$1" -p $((20000 + $1)):80 -p 80/udp web /server "c$1" 80 > /dev/null; }
+      # Podman looks for a free udp port before it takes it, so that two at once may find the same.
+      for i in $(seq 100 199); do
+        { start "$i" || { \(client) rm -f "c$i" > /dev/null && start "$i"; }; } &
+        pids="${pids-} $!"
+      done
+      for pid in $pids; do wait "$pid"; done
       """,
     ])
     try await scene.verify(names)
