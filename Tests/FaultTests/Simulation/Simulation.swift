@@ -54,6 +54,7 @@ final class Simulation {
   func run(steps: Int) throws {
     while counts.steps < steps {
       let random = Int.random(in: 0..<100, using: &generator.random)
+      // More would hide from the model what a snapshot evicts and another source then takes.
       let events = someEvents(upTo: generator.random.oneIn(4) ? 24 : 1)
       do {
         switch random {
@@ -61,8 +62,7 @@ final class Simulation {
         case ..<18: try round(events, faults: faults())
         case ..<21: edit()
         case ..<24: try reconcile()
-        // Now and then as many as clients that do not wait for replies bring together.
-        default: try round(generator.random.oneIn(12) ? someEvents(upTo: 200) : events)
+        default: try round(events)
         }
       } catch let broken as Broken {
         throw Broken(description: "step \(counts.steps): \(broken)\nround: \(events)")
