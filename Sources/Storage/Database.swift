@@ -10,6 +10,15 @@ package struct SQLiteError: Error, Equatable, CustomStringConvertible {
     self.message = message ?? String(cString: sqlite3_errstr(code))
   }
 
+  /// What the connection says of the call that has just failed.
+  fileprivate init(_ code: Int32, _ connection: OpaquePointer?) {
+    self.init(code: code, message: String(cString: sqlite3_errmsg(connection)))
+  }
+
+  fileprivate static func check(_ code: Int32, _ connection: OpaquePointer) throws(SQLiteError) {
+    guard code == SQLITE_OK else { throw SQLiteError(code, connection) }
+  }
+
   /// Without what the extended code adds.
   package var primaryCode: Int32 { code & 0xff }
   package var description: String { "\(message) (SQLite \(code))" }
@@ -40,7 +49,7 @@ package final class Database {
     guard let handle else { throw SQLiteError(code: SQLITE_NOMEM) }
     guard code == SQLITE_OK else {
       defer { sqlite3_close_v2(handle) }
-      throw SQLiteError(code: code, message: String(cString: sqlite3_errmsg(handle)))
+      throw SQLiteError(code, handle)
     }
     self.handle = handle
     sqlite3_busy_timeout(handle, busyTimeout)
@@ -64,7 +73,7 @@ package final class Database {
   /// One or more statements without parameters, whose rows are not wanted.
   package func execute(_ sql: String) throws(SQLiteError) {
     statementCount += 1
-    try check(sqlite3_exec(handle, sql, nil, nil, nil))
+    try SQLiteError.check(sqlite3_exec(handle, sql, nil, nil, nil), handle)
   }
 
   /// Executes one statement, prepared once for the life of the connection.
@@ -101,22 +110,23 @@ package final class Database {
     var index: Int32 = 0
     for value in repeat each values {
       index += 1
-      try check(value.bind(to: statement.handle, at: index))
+      try SQLiteError.check(value.bind(to: statement.handle, at: index), handle)
     }
   }
 
   private func statement(_ sql: StaticString) throws(SQLiteError) -> Statement {
-    let key = UnsafeRawPointer(sql.utf8Start)
-    if let statement = prepared[key], !statement.isRead { return statement }
-    let statement = try Statement(sql.description, self)
-    prepared[key] = prepared[key] ?? statement
-    return statement
+    try prepare(sql.description, UnsafeRawPointer(sql.utf8Start), in: &prepared)
   }
 
-  private func statement(_ sql: String) throws(SQLiteError) -> Statement {
-    if let statement = preparedBySQL[sql], !statement.isRead { return statement }
-    let statement = try Statement(sql, self)
-    preparedBySQL[sql] = preparedBySQL[sql] ?? statement
+  private func statement(_ sql: String) throws(SQLiteError) -> Statement { try prepare(sql, sql, in: &preparedBySQL) }
+
+  private func prepare<Key>(
+    _ sql: @autoclosure () -> String, _ key: Key, in statements: inout [Key: Statement]
+  ) throws(SQLiteError) -> Statement {
+    let known = statements[key]
+    if let known, !known.isRead { return known }
+    let statement = try Statement(sql(), handle)
+    if known == nil { statements[key] = statement }
     return statement
   }
 
@@ -129,14 +139,6 @@ package final class Database {
   package var changeCount: Int { Int(sqlite3_total_changes(handle)) }
   /// SQLite may end a transaction on its own, after an I/O error or on a full disk.
   package var isInTransaction: Bool { sqlite3_get_autocommit(handle) == 0 }
-
-  fileprivate func check(_ code: Int32) throws(SQLiteError) {
-    guard code == SQLITE_OK else { throw error(code) }
-  }
-
-  fileprivate func error(_ code: Int32) -> SQLiteError {
-    SQLiteError(code: code, message: String(cString: sqlite3_errmsg(handle)))
-  }
 }
 
 /// A prepared statement.
@@ -144,16 +146,14 @@ final class Statement {
   let handle: OpaquePointer
   /// Has rows that somebody may still want.
   fileprivate(set) var isRead = false
-  // Not the statement's: the connection keeps its statements.
-  private unowned(unsafe) let database: Database
 
-  fileprivate init(_ sql: String, _ database: Database) throws(SQLiteError) {
+  fileprivate init(_ sql: String, _ connection: OpaquePointer) throws(SQLiteError) {
     var handle: OpaquePointer?
     // To be executed many times: SQLite then keeps it out of the memory it expects back soon.
-    try database.check(
-      sqlite3_prepare_v3(database.handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &handle, nil))
+    let code = sqlite3_prepare_v3(connection, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &handle, nil)
+    try SQLiteError.check(code, connection)
     guard let handle else { throw SQLiteError(code: SQLITE_MISUSE, message: "no statement in \"\(sql)\"") }
-    (self.handle, self.database) = (handle, database)
+    self.handle = handle
   }
 
   deinit { sqlite3_finalize(handle) }
@@ -163,7 +163,7 @@ final class Statement {
     switch sqlite3_step(handle) {
     case SQLITE_ROW: return true
     case SQLITE_DONE: return false
-    case let code: throw database.error(code)
+    case let code: throw SQLiteError(code, sqlite3_db_handle(handle))
     }
   }
 
