@@ -33,6 +33,14 @@ import Testing
     #expect(change.isEmpty == (Set(have) == Set(want)))
   }
 
+  @Test func ofSeveralWithOneKeyTheFirstCounts() {
+    let (first, second, other) = (Self.web(1), Self.web(1, comment: "api"), Self.web(2))
+    #expect(difference(from: [first, second], to: [first]).isEmpty)
+    #expect(difference(from: [first], to: [first, second]).isEmpty)
+    #expect(difference(from: [other, first, second], to: [other]) == RulesetChange(removals: [first]))
+    #expect(difference(from: [other], to: [other, first, second]) == RulesetChange(additions: [first]))
+  }
+
   /// Applies a change as the kernel does: a removal needs the element, an addition needs the key to be free.
   private func apply(_ change: RulesetChange, to elements: [Element]) throws -> Set<Element> {
     var table = Dictionary(uniqueKeysWithValues: elements.map { ($0.identity, $0) })
