@@ -72,7 +72,12 @@ struct Model {
   ) {
     switch event {
     case .networkCreate(let network):
-      if let before = networks[network.id], before.source != network.source { return }
+      if let before = networks[network.id], before.source != network.source {
+        // Another source may attach to it and not change it; one that a snapshot has evicted is free again.
+        var same = network
+        same.source = before.source
+        if same == before || !mayBeEvicted(before) { return }
+      }
       networks[network.id] = network
     case .networkRemove(let reference): networks[networkIDs(reference)[0]] = nil
     case .snapshotBegin:

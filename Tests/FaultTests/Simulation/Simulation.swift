@@ -54,7 +54,7 @@ final class Simulation {
   func run(steps: Int) throws {
     while counts.steps < steps {
       let random = Int.random(in: 0..<100, using: &generator.random)
-      // More would hide from the model what a snapshot evicts and another source then takes.
+      // More would hide from the model what a snapshot evicts and what comes back, all in one round.
       let events = someEvents(upTo: generator.random.oneIn(4) ? 24 : 1)
       do {
         switch random {
