@@ -57,7 +57,7 @@ extension PortMapper {
     try store.forEachContainer { record in
       claim(record)
       rehold(record)
-      if kernel != nil, !awaiting.contains(record.row) { elements += record.elements }
+      if kernel != nil, !awaiting.contains(record.row) { record.addElements(to: &elements) }
     }
     return elements
   }
@@ -173,7 +173,7 @@ extension PortMapper {
   private func wantedElements(_ containers: [Element]? = nil) throws -> [Element] {
     var want = policy.elements + networks.all.flatMap { $0.elements(policy) }
     if let containers { return want + containers }
-    try store.forEachContainer { if !awaiting.contains($0.row) { want += $0.elements } }
+    try store.forEachContainer { if !awaiting.contains($0.row) { $0.addElements(to: &want) } }
     return want
   }
 

@@ -71,11 +71,16 @@ struct Scope {
 extension ContainerRecord {
   var key: Scope.Key { Scope.Key(source: container.source, id: container.id) }
   var elements: [Element] { bindings.elements(name: container.name) }
+  func addElements(to elements: inout [Element]) { bindings.addElements(name: container.name, to: &elements) }
   /// The host ports of all bindings, one by one.
   var hostPorts: some Sequence<HostPort> { bindings.lazy.flatMap(\.allHostPorts) }
 }
 
 extension [ContainerRecord] {
   /// In row order, as a recovery reads them: of containers that publish one container port the first names the element.
-  var elements: [PortMaps.Element] { sorted { $0.row < $1.row }.flatMap { $0.elements } }
+  var elements: [PortMaps.Element] {
+    var elements: [PortMaps.Element] = []
+    for record in sorted(by: { $0.row < $1.row }) { record.addElements(to: &elements) }
+    return elements
+  }
 }

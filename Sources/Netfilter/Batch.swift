@@ -217,15 +217,26 @@ extension Batch {
 extension [PortMaps.Element] {
   /// A list for each set, in the order in which they appear: the order in which a transaction takes them.
   package var bySet: [[PortMaps.Element]] {
-    var lists: [[PortMaps.Element]] = []
+    // There are a few dozen sets, and a change has elements of few of them.
+    var sets: [(name: SetName, count: Int)] = []
     for element in self {
-      // There are a few dozen sets, and a change has elements of few of them.
-      if let index = lists.firstIndex(where: { $0[0].set == element.set }) {
-        lists[index].append(element)
+      if let index = sets.firstIndex(where: { $0.name == element.set }) {
+        sets[index].count += 1
       } else {
-        lists.append([element])
+        sets.append((element.set, 1))
       }
     }
+    if sets.count == 1 { return [self] }
+    var lists = sets.map { [PortMaps.Element](reserving: $0.count) }
+    for element in self {
+      guard let index = sets.firstIndex(where: { $0.name == element.set }) else { continue }
+      lists[index].append(element)
+    }
     return lists
+  }
+
+  private init(reserving capacity: Int) {
+    self = []
+    reserveCapacity(capacity)
   }
 }

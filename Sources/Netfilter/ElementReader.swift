@@ -115,7 +115,11 @@ private struct FieldReader {
 
   /// An IPv4-mapped address is not one of ours: `IPAddress` would read it as IPv4.
   mutating func address(_ type: DataType) -> IPAddress? {
-    field(type).flatMap { IPAddress(bytes: $0) }.flatMap { DataType.address($0.family) == type ? $0 : nil }
+    guard let field = field(type) else { return nil }
+    if type == .ipv4Address { return IPAddress(ipv4: UInt32(bigEndian: field.native(UInt32.self, at: 0))) }
+    let address = IPAddress(
+      ipv6: UInt64(bigEndian: field.native(UInt64.self, at: 0)), UInt64(bigEndian: field.native(UInt64.self, at: 8)))
+    return address.family == .ipv6 ? address : nil
   }
   mutating func transport() -> TransportProtocol? {
     field(.inetProto).flatMap { TransportProtocol(rawValue: UInt8($0.big)) }

@@ -67,13 +67,6 @@ extension NetlinkSocket {
     var elements: [Element] = []
     /// One of the set's elements is not of a kind we write.
     var hasForeign = false
-    /// The dump has some elements twice, and as many others are missing. That happens while a hash table grows, which it does
-    /// for some milliseconds after many elements were added: a dump goes on in the table's new order where it had stopped in
-    /// the old one (nft_rhash_walk of the kernel's net/netfilter/nft_set_hash.c).
-    var isRepeating: Bool {
-      var seen = Set<Element.Key>(minimumCapacity: elements.count)
-      return !elements.allSatisfy { seen.insert($0.key).inserted }
-    }
   }
 
   /// The elements of one set; `nil` when it changed meanwhile.

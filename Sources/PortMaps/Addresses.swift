@@ -18,10 +18,11 @@ package enum AddressFamily: UInt8, Sendable, Hashable, CaseIterable, Comparable 
 /// Accepted: dotted quads without leading zeros, RFC 4291 text in any case, `::ffff:192.0.2.1` (which *is* the IPv4
 /// address). Refused: zone ids, host names, brackets, prefixes, blanks.
 package struct IPAddress: Sendable, Hashable, Comparable {
-  package let family: AddressFamily
   /// The address as a number: an IPv4 address sits in the low 32 bits of `low`.
   package let high: UInt64
   package let low: UInt64
+  // The last one: what follows an address is then put beside it, and there are lists of a million.
+  package let family: AddressFamily
 
   private init(family: AddressFamily, high: UInt64, low: UInt64) {
     (self.family, self.high, self.low) = (family, high, low)
@@ -70,7 +71,8 @@ package struct IPPrefix: Sendable, Hashable, Comparable, CustomStringConvertible
   /// The first address of the prefix.
   package let address: IPAddress
   /// In bits, 0 to the family's width.
-  package let length: Int
+  package var length: Int { Int(bits) }
+  private let bits: UInt8
 
   /// Host bits are cleared; `nil` when `length` does not fit the family.
   package init?(_ address: IPAddress, length: Int) {
@@ -81,7 +83,7 @@ package struct IPPrefix: Sendable, Hashable, Comparable, CustomStringConvertible
   /// Precondition: `length` fits the family.
   init(_ address: IPAddress, exactly length: Int) {
     self.address = address.masked(to: length)
-    self.length = length
+    bits = UInt8(length)
   }
 
   package init?(parsing text: some StringProtocol) {

@@ -18,30 +18,24 @@ package func difference(from have: [Element], to want: [Element]) -> RulesetChan
   // A start has nothing before it and a stop nothing after it.
   if have.isEmpty { return RulesetChange(additions: want.eachOnce) }
   if want.isEmpty { return RulesetChange(removals: have.eachOnce) }
-  // Where in `want` each is, and which are not to be added: those that are there, and repetitions.
-  var places = [Element.Identity: Int](minimumCapacity: want.count)
-  var isSettled = [Bool](repeating: false, count: want.count)
-  for (place, element) in want.enumerated() {
-    guard let first = places.updateValue(place, forKey: element.identity) else { continue }
-    places[element.identity] = first
-    isSettled[place] = true
-  }
+  var places = Places(for: want.count)
+  // Those of `want` that are not to be added: repetitions, and what is there.
+  var isSettled = want.indices.map { places.put($0, of: want) != $0 }
   var isMet = [Bool](repeating: false, count: want.count)
-  var unwanted: Set<Element.Identity> = []
-  var change = RulesetChange()
+  var (changed, unwanted): ([Element], [Element]) = ([], [])
   for element in have {
-    if let place = places[element.identity] {
-      if isMet[place] { continue }
-      isMet[place] = true
-      isSettled[place] = want[place] == element
-      if !isSettled[place] { change.removals.append(element) }
-    } else if unwanted.insert(element.identity).inserted {
-      change.removals.append(element)
+    guard let place = places.find(element, in: want) else {
+      unwanted.append(element)
+      continue
     }
+    if isMet[place] { continue }
+    isMet[place] = true
+    isSettled[place] = want[place] == element
+    if !isSettled[place] { changed.append(element) }
   }
   // In the order of `want`, so that equal inputs give equal transactions.
-  for (place, element) in want.enumerated() where !isSettled[place] { change.additions.append(element) }
-  return change
+  return RulesetChange(
+    removals: changed + unwanted.eachOnce, additions: zip(want, isSettled).filter { !$1 }.map(\.0))
 }
 
 extension [Element] {
@@ -49,11 +43,59 @@ extension [Element] {
   var eachOnce: [PortMaps.Element] {
     // A container has few, nearly always: to compare them is cheaper than to hash them.
     if count <= 8 {
-      return indices.filter { index in !self[..<index].contains { $0.identity == self[index].identity } }
-        .map { self[$0] }
+      return indices.allSatisfy { isFirst($0) } ? self : indices.filter { isFirst($0) }.map { self[$0] }
     }
-    var seen: Set<PortMaps.Element.Identity> = []
-    seen.reserveCapacity(count)
-    return filter { seen.insert($0.identity).inserted }
+    var places = Places(for: count)
+    let repetitions = indices.filter { places.put($0, of: self) != $0 }
+    if repetitions.isEmpty { return self }
+    var rest = repetitions[...]
+    return indices.filter { $0 != rest.first || rest.popFirst() == nil }.map { self[$0] }
   }
+
+  private func isFirst(_ index: Int) -> Bool {
+    !self[..<index].contains { $0.hasIdentity(of: self[index]) }
+  }
+
+  /// Whether two of them have one identity.
+  package var isRepeating: Bool {
+    var places = Places(for: count)
+    return indices.contains { places.put($0, of: self) != $0 }
+  }
+}
+
+/// Where in a list the element of an identity is: a hash table of places, into which no element is copied.
+private struct Places {
+  private var table: [Int32]
+
+  init(for count: Int) {
+    // At most half of it is used, so that a free place is near.
+    table = Array(repeating: -1, count: 2 << (Int.bitWidth - max(count, 1).leadingZeroBitCount))
+  }
+
+  /// Puts `place` in, unless one of its identity is in already. Returns the one that is in now.
+  mutating func put(_ place: Int, of elements: [Element]) -> Int {
+    let index = index(of: elements[place], in: elements)
+    if table[index] < 0 { table[index] = Int32(place) }
+    return Int(table[index])
+  }
+
+  func find(_ element: Element, in elements: [Element]) -> Int? {
+    let place = table[index(of: element, in: elements)]
+    return place < 0 ? nil : Int(place)
+  }
+
+  /// Where its place is, or is free for it.
+  private func index(of element: Element, in elements: [Element]) -> Int {
+    var hasher = Hasher()
+    element.key.hash(into: &hasher)
+    var index = hasher.finalize() & (table.count - 1)
+    while table[index] >= 0, !elements[Int(table[index])].hasIdentity(of: element) {
+      index = (index + 1) & (table.count - 1)
+    }
+    return index
+  }
+}
+
+extension Element {
+  fileprivate func hasIdentity(of other: Element) -> Bool { set == other.set && key == other.key }
 }

@@ -81,18 +81,15 @@ extension GatewayMode {
 }
 
 extension Binding {
-  /// `name`: the container's, for people who read `nft list`.
-  package func elements(name: String) -> [Element] {
+  /// `comment`: for people who read `nft list`.
+  fileprivate func addElements(_ comment: String, to elements: inout [Element]) {
     let sets = FamilySets(family)
-    let comment = Element.comment(name)
-    let sources = allowFrom.filter { $0.address.family == family }.withoutCovered
-    var elements: [Element] = []
-    elements.reserveCapacity(containerPorts.count * 2)
+    let sources = allowFrom.isEmpty ? [] : allowFrom.filter { $0.address.family == family }.withoutCovered
+    func add(_ set: SetName, _ key: Element.Key, _ value: Element.Value) {
+      elements.append(Element(set, key, value, comment: comment))
+    }
     for offset in 0..<UInt16(containerPorts.count) {
       let inner = containerPorts.first + offset
-      let add = { (set: SetName, key: Element.Key, value: Element.Value) in
-        elements.append(Element(set, key, value, comment: comment))
-      }
       if let outer = hostPorts.map({ $0.first + offset }) {
         let destination = Element.Value.destination(containerAddress, inner)
         if allowFrom.isEmpty {
@@ -111,26 +108,35 @@ extension Binding {
         add(sets.allowed, .sourceAddressPort(source, IPPrefix(containerAddress), transport, inner), .none)
       }
     }
-    return elements
   }
 
   private var hostPrefix: IPPrefix { hostAddress.isAny ? IPPrefix(all: family) : IPPrefix(hostAddress) }
 }
 
 extension [Binding] {
-  /// The elements of all bindings of a container, each once. Two requests for one container port may differ in their
-  /// sources, and an interval set refuses elements that overlap: the wider source stands for both.
+  /// The elements of all bindings of a container with that name; twice what two requests for one container port have both.
   package func elements(name: String) -> [PortMaps.Element] {
-    let elements = flatMap { $0.elements(name: name) }.eachOnce
-    guard contains(where: { !$0.allowFrom.isEmpty }) else { return elements }
+    var elements: [PortMaps.Element] = []
+    addElements(name: name, to: &elements)
+    return elements
+  }
+
+  package func addElements(name: String, to elements: inout [PortMaps.Element]) {
+    let comment = PortMaps.Element.comment(name)
+    let start = elements.count
+    for binding in self { binding.addElements(comment, to: &elements) }
+    // Two requests for one container port may differ in their sources, and an interval set refuses elements that overlap: the
+    // wider source stands for both.
+    guard contains(where: { !$0.allowFrom.isEmpty }) else { return }
     var sources: [PortMaps.Element.Identity: [IPPrefix]] = [:]
-    for element in elements {
+    for element in elements[start...] {
       if let (source, rest) = element.sourceAndRest { sources[rest, default: []].append(source) }
     }
-    return elements.filter { element in
+    let narrower = elements[start...].filter { element in
       guard let (source, rest) = element.sourceAndRest else { return true }
       return !sources[rest, default: []].contains { $0.length < source.length && $0.contains(source.address) }
     }
+    elements.replaceSubrange(start..., with: narrower)
   }
 }
 
