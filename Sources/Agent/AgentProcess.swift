@@ -124,7 +124,7 @@ private final class Core {
   init(_ configuration: Configuration, _ inherited: Inherited, loop: any EventLoop, log: Logger) throws {
     (self.loop, self.log) = (loop, log)
     // Both before the kernel is touched: its table may be that of an agent which runs.
-    let store = try Store.open(at: configuration.database, access: .readWrite)
+    let store = try Store.openUnverified(at: configuration.database, access: .readWrite)
     let listener =
       if let feed = inherited.feed { try ListeningSocket.adopt(feed) } else {
         try ListeningSocket.listen(at: configuration.socket)

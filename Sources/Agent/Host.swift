@@ -30,6 +30,9 @@ struct Host {
 
   // MARK: Sysctls
 
+  /// Whether the agent has started before since the host booted.
+  func isOfThisBoot() throws(StoreError) -> Bool { try store.setting("boot_id") == Version.bootID }
+
   /// Returns whether this is the first start since the host booted.
   func forgetEarlierBoot() throws(StoreError) -> Bool {
     let earlier = try store.setting("boot_id")

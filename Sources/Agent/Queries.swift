@@ -135,7 +135,7 @@ extension Store {
     if let reference = filter.container {
       for record in try containers(named: reference) { add(record) }
     } else {
-      try forEachContainer(add)
+      try forEachContainer(.bindings, add)
     }
     return mappings
   }

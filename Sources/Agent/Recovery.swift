@@ -27,17 +27,16 @@ extension PortMapper {
     log: Logger
   ) throws -> PortMapper {
     let mapper = PortMapper(store: store, kernel: kernel, lock: lock, configuration: configuration, log: log)
-    // In one transaction: a crash in between would make the next start the second one of this boot.
-    try store.transaction {
-      try mapper.holdBackUnconfirmed(isFirstStartSinceBoot: try mapper.host.forgetEarlierBoot())
-    }
+    try mapper.holdBackUnconfirmed()
     _ = mapper.held.addressesChanged(to: try localAddresses())
     let elements = try mapper.load()
     crashPoint("state-loaded")
+    let installed = try kernel?.read()
+    try store.verify()
     var scope = Scope()
     try mapper.intendForwarding(for: mapper.networks.all, &scope)
     // The filter first: forwarding and `route_localnet` are only turned on when it is in place.
-    try mapper.convergeEverything(elements)
+    try mapper.convergeEverything(elements, installed)
     if kernel != nil {
       crashPoint("filter-in-place")
       mapper.enableIntendedForwarding()
@@ -54,7 +53,7 @@ extension PortMapper {
     }
     policy = try store.filterPolicy(configuration)
     var elements: [Element] = []
-    try store.forEachContainer { record in
+    try store.forEachContainer(.bindings) { record in
       claim(record)
       rehold(record)
       if kernel != nil, !awaiting.contains(record.row) { record.addElements(to: &elements) }
@@ -89,7 +88,7 @@ extension PortMapper {
       throw error
     }
     if kernel != nil { enableIntendedForwarding() }
-    try store.forEachContainer { rehold($0) }
+    try store.forEachContainer(.bindings) { rehold($0) }
   }
 
   func hostChanged(_ event: HostEvent) {
@@ -143,13 +142,20 @@ extension PortMapper {
     }
   }
 
-  /// Reads the whole table and repairs it. Equal means that nothing is written. `elements`: those of all containers, where
-  /// they have been read already.
-  func convergeEverything(_ elements: [Element]? = nil, after foreign: ForeignChange? = nil) throws {
+  /// Reads the whole table and repairs it. Equal means that nothing is written.
+  func convergeEverything(after foreign: ForeignChange? = nil) throws {
     guard let kernel else { return }
     owesRepair = true
-    let want = try wantedElements(elements)
-    let installed = try kernel.read()
+    try convergeEverything(containerElements(), kernel.read(), after: foreign)
+  }
+
+  /// The same from what has been read already: the elements of all containers, and the table.
+  private func convergeEverything(
+    _ elements: [Element], _ installed: InstalledRuleset?, after foreign: ForeignChange? = nil
+  ) throws {
+    guard let kernel else { return }
+    owesRepair = true
+    let want = wantedElements(elements)
     crashPoint("table-read")
     if let installed, installed.skeletonIsCurrent {
       let change = difference(from: installed.elements, to: want)
@@ -170,11 +176,14 @@ extension PortMapper {
     verifiedGeneration = try kernel.generation()
   }
 
-  private func wantedElements(_ containers: [Element]? = nil) throws -> [Element] {
-    var want = policy.elements + networks.all.flatMap { $0.elements(policy) }
-    if let containers { return want + containers }
-    try store.forEachContainer { if !awaiting.contains($0.row) { $0.addElements(to: &want) } }
-    return want
+  private func wantedElements(_ containers: [Element]) -> [Element] {
+    policy.elements + networks.all.flatMap { $0.elements(policy) } + containers
+  }
+
+  private func containerElements() throws -> [Element] {
+    var elements: [Element] = []
+    try store.forEachContainer(.bindings) { if !awaiting.contains($0.row) { $0.addElements(to: &elements) } }
+    return elements
   }
 
   /// Records that forwarding is to be turned on where `networks` need it, and what the filter then has to drop.
@@ -203,7 +212,7 @@ extension PortMapper {
     guard let kernel else { return true }
     let generation = try kernel.generation()
     if generation == verifiedGeneration { return true }
-    let want = try wantedElements()
+    let want = wantedElements(try containerElements())
     guard let installed = try kernel.read(), installed.skeletonIsCurrent,
       difference(from: installed.elements, to: want).isEmpty, try host.loopback.isInstalled()
     else { return false }

@@ -8,12 +8,19 @@ import Storage
 extension PortMapper {
   /// Decides which stored containers wait. At the first start after a boot those of each source that is to confirm, later
   /// those that still do.
-  func holdBackUnconfirmed(isFirstStartSinceBoot: Bool) throws {
-    for source in try store.sources() {
-      switch configuration.restorePolicy(of: source) {
-      case .apply: try store.confirm(source: source)
-      case .confirm where isFirstStartSinceBoot: try store.holdBack(source: source)
-      case .confirm: break
+  func holdBackUnconfirmed() throws {
+    awaiting = try store.awaiting()
+    if awaiting.isEmpty, try host.isOfThisBoot() { return }
+    try store.verify()
+    // In one transaction: a crash in between would make the next start the second one of this boot.
+    try store.transaction {
+      let isFirstStartSinceBoot = try host.forgetEarlierBoot()
+      for source in try store.sources() {
+        switch configuration.restorePolicy(of: source) {
+        case .apply: try store.confirm(source: source)
+        case .confirm where isFirstStartSinceBoot: try store.holdBack(source: source)
+        case .confirm: break
+        }
       }
     }
     awaiting = try store.awaiting()
@@ -39,7 +46,9 @@ extension PortMapper {
   func awaitingReasons() throws -> [Status.Degradation] {
     if awaiting.isEmpty { return [] }
     var counts: [String: Int] = [:]
-    try store.forEachContainer { if awaiting.contains($0.row) { counts[$0.container.source, default: 0] += 1 } }
+    try store.forEachContainer(.bindings) { record in
+      if awaiting.contains(record.row) { counts[record.container.source, default: 0] += 1 }
+    }
     return counts.sorted { $0.key < $1.key }.map { source, count in
       Status.Degradation(
         code: "awaiting-source",

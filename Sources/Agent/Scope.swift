@@ -80,6 +80,8 @@ extension [ContainerRecord] {
   /// In row order, as a recovery reads them: of containers that publish one container port the first names the element.
   var elements: [PortMaps.Element] {
     var elements: [PortMaps.Element] = []
+    // A port has two of them, but for those with sources.
+    elements.reserveCapacity(2 * reduce(0) { $0 + $1.bindings.reduce(0) { $0 + $1.containerPorts.count } })
     for record in sorted(by: { $0.row < $1.row }) { record.addElements(to: &elements) }
     return elements
   }

@@ -32,7 +32,7 @@ package struct StoredState {
   /// What the agent would install, as text that `nft -f` loads.
   package func ruleset() throws -> String {
     var elements = policy.elements + networks.all.flatMap { $0.elements(policy) }
-    try store.forEachContainer { $0.addElements(to: &elements) }
+    try store.forEachContainer(.bindings) { $0.addElements(to: &elements) }
     return NftText.ruleset(difference(from: [], to: elements).additions)
   }
 }

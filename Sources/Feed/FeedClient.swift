@@ -75,6 +75,7 @@ package struct FeedClient: ~Copyable {
   package mutating func receiveLine() throws(FeedClientError) -> [UInt8]? {
     while true {
       if let end = received[scanned...].firstIndex(of: UInt8(ascii: "\n")) {
+        guard taken > 0 || end + 1 < received.count else { return takeReceived() }
         defer { (taken, scanned) = (end + 1, end + 1) }
         return Array(received[taken..<end])
       }
@@ -85,6 +86,13 @@ package struct FeedClient: ~Copyable {
         return nil
       }
     }
+  }
+
+  /// One line is all that is there, as nearly always, and a listing may be long: it is handed out as it is.
+  private mutating func takeReceived() -> [UInt8] {
+    defer { (received, taken, scanned) = ([], 0, 0) }
+    received.removeLast()
+    return received
   }
 
   /// No more requests will follow; replies still arrive.

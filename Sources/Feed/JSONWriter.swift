@@ -1,3 +1,5 @@
+import PortMaps
+
 /// Appends JSON text to a byte array, without a tree in between. Commas are put where they belong.
 package struct JSONWriter: Sendable {
   package private(set) var bytes: [UInt8] = []
@@ -25,9 +27,7 @@ package struct JSONWriter: Sendable {
 
   mutating func key(_ name: StaticString) {
     separate()
-    bytes.append(UInt8(ascii: "\""))
-    name.withUTF8Buffer { bytes.append(contentsOf: $0) }
-    bytes.append(UInt8(ascii: "\""))
+    name.withUTF8Buffer { quote($0) }
     colon()
   }
 
@@ -42,11 +42,21 @@ package struct JSONWriter: Sendable {
 
   mutating func value(_ text: String) {
     separate()
+    var text = text
+    text.withUTF8 { quote($0) }
+  }
+
+  mutating func value(_ address: IPAddress) {
+    separate()
+    address.withUTF8 { quote($0) }
+  }
+
+  private mutating func quote(_ text: UnsafeBufferPointer<UInt8>) {
     bytes.append(UInt8(ascii: "\""))
-    if text.utf8.contains(where: Self.needsEscape) {
-      for byte in text.utf8 { escape(byte) }
+    if text.contains(where: Self.needsEscape) {
+      for byte in text { escape(byte) }
     } else {
-      bytes.append(contentsOf: text.utf8)
+      bytes.append(contentsOf: text)
     }
     bytes.append(UInt8(ascii: "\""))
   }

@@ -113,6 +113,11 @@ extension JSONWriter {
     value(text)
   }
 
+  mutating func field(_ key: StaticString, _ address: IPAddress) {
+    self.key(key)
+    value(address)
+  }
+
   mutating func field(_ key: StaticString, _ number: Int) {
     self.key(key)
     value(number)
@@ -152,7 +157,7 @@ extension JSONWriter {
       beginArray()
       for binding in bindings {
         beginObject()
-        field("HostIp", binding.address.description)
+        field("HostIp", binding.address)
         field("HostPort", binding.hostPort.map { String($0) } ?? "")
         endObject()
       }

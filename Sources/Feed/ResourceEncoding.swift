@@ -27,22 +27,14 @@ extension Mapping {
   }
 
   private func forEachPort(_ body: (MappedPort) -> Void) {
-    var port = MappedPort(
-      mapping: self, hostAddress: binding.hostAddress.description,
-      containerAddress: binding.containerAddress.description, index: 0)
-    for index in 0..<binding.containerPorts.count {
-      port.index = index
-      body(port)
-    }
+    for index in 0..<binding.containerPorts.count { body(MappedPort(mapping: self, index: index)) }
   }
 }
 
-/// One port of a mapping; what is the same for the whole run is made into text once.
+/// One port of a mapping.
 private struct MappedPort {
   let mapping: Mapping
-  let hostAddress: String
-  let containerAddress: String
-  var index: Int
+  let index: Int
 
   func writeFields(to writer: inout JSONWriter) {
     let binding = mapping.binding
@@ -52,10 +44,10 @@ private struct MappedPort {
     writer.field("family", binding.family.name)
     writer.field("protocol", binding.transport.description)
     writer.field("mode", binding.mode.rawValue)
-    writer.field("host_ip", hostAddress)
+    writer.field("host_ip", binding.hostAddress)
     writer.key("host_port")
     if let ports = binding.hostPorts { writer.value(Int(ports.first) + index) } else { writer.null() }
-    writer.field("container_ip", containerAddress)
+    writer.field("container_ip", binding.containerAddress)
     writer.field("container_port", Int(binding.containerPorts.first) + index)
     switch mapping.state {
     case .live:
@@ -135,8 +127,8 @@ extension Endpoint {
   func write(to writer: inout JSONWriter) {
     writer.beginObject()
     writer.field("network", network)
-    if let ipv4 { writer.field("ipv4", ipv4.description) }
-    if let ipv6 { writer.field("ipv6", ipv6.description) }
+    if let ipv4 { writer.field("ipv4", ipv4) }
+    if let ipv6 { writer.field("ipv6", ipv6) }
     writer.field("gateway_priority", gatewayPriority)
     writer.endObject()
   }
@@ -148,7 +140,7 @@ extension PublishRequest {
     if allowFrom.isEmpty { return writer.value(description) }
     writer.beginObject()
     writer.field("container_port", containerPorts.description)
-    if let hostAddress { writer.field("host_ip", hostAddress.description) }
+    if let hostAddress { writer.field("host_ip", hostAddress) }
     if let hostPorts { writer.field("host_port", hostPorts.description) }
     writer.field("protocol", transport.description)
     writer.field("allow_from", allowFrom.map(\.description))

@@ -15,9 +15,12 @@ extension IPAddress: CustomStringConvertible {
       }
       switch family {
       case .ipv4:
-        for shift in [24, 16, 8, 0] {
+        for shift: UInt64 in [24, 16, 8, 0] {
           if shift < 24 { append(.dot) }
-          digits(of: UInt16(low >> UInt64(shift) & 0xff), radix: 10, append)
+          let number = UInt8(truncatingIfNeeded: low >> shift)
+          if number >= 100 { append(.zero + number / 100) }
+          if number >= 10 { append(.zero + number / 10 % 10) }
+          append(.zero + number % 10)
         }
       case .ipv6:
         let gap = longestRunOfZeros
@@ -27,7 +30,11 @@ extension IPAddress: CustomStringConvertible {
             continue
           }
           if index > 0, index != gap.upperBound { append(.colon) }
-          digits(of: group(index), radix: 16, append)
+          let group = group(index)
+          for shift: UInt16 in [12, 8, 4, 0] where group >> shift != 0 || shift == 0 {
+            let digit = UInt8(truncatingIfNeeded: group >> shift & 0xf)
+            append(digit < 10 ? .zero + digit : .letterA + digit - 10)
+          }
         }
       }
       return body(UnsafeBufferPointer(rebasing: text[..<count]))
@@ -53,12 +60,6 @@ extension IPAddress: CustomStringConvertible {
       start = max(end, start + 1)
     }
     return longest
-  }
-
-  private func digits(of number: UInt16, radix: UInt16, _ append: (UInt8) -> Void) {
-    if number >= radix { digits(of: number / radix, radix: radix, append) }
-    let digit = UInt8(number % radix)
-    append(digit < 10 ? .zero + digit : .letterA + digit - 10)
   }
 }
 

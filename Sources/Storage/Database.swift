@@ -32,6 +32,10 @@ package final class Database {
     case immutable
   }
 
+  /// Statistics of memory, which nobody here reads, would take a lock for each allocation. Refused where somebody else in this
+  /// process has used SQLite before, which does no harm.
+  private static let configured = pm_count_no_memory()
+
   let handle: OpaquePointer
   /// By the address of their text: that of a literal never changes, and hashing it takes no time.
   private var prepared: [UnsafeRawPointer: Statement] = [:]
@@ -41,6 +45,7 @@ package final class Database {
 
   /// The file must exist, but for `:memory:`. `busyTimeout` in milliseconds: how long another writer is waited for.
   package init(_ path: String, _ mode: Mode = .readWrite, busyTimeout: Int32 = 0) throws(SQLiteError) {
+    _ = Self.configured
     var handle: OpaquePointer?
     let name = mode == .immutable ? Self.immutableURI(path) : path
     let access = mode == .readWrite ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY

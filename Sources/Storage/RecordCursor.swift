@@ -57,28 +57,35 @@ struct Selection {
 /// statements does not depend on the number of containers, and only one container is in memory.
 struct RecordCursor {
   private let containers: Rows
-  private let endpoints: ChildCursor<Endpoint>
-  private let publish: ChildCursor<PublishRequest>
-  private let expose: ChildCursor<ExposedPorts>
-  private let bindings: ChildCursor<Binding>
-  private let warnings: ChildCursor<Warning>
+  private var bindings: ChildCursor<Binding>
+  /// `nil` where only bindings are wanted.
+  private var rest: Rest?
+
+  private struct Rest {
+    var endpoints: ChildCursor<Endpoint>
+    var publish: ChildCursor<PublishRequest>
+    var expose: ChildCursor<ExposedPorts>
+    var warnings: ChildCursor<Warning>
+  }
 
   /// `open` makes a cursor from SQL.
-  init(_ selection: Selection, open: (String) throws -> Rows) throws {
+  init(_ selection: Selection, _ part: Store.RecordPart = .all, open: (String) throws -> Rows) throws {
     func children<T>(_ sql: String, _ decode: @escaping (Row) throws -> T) throws -> ChildCursor<T> {
       ChildCursor(rows: try open(sql), decode: decode)
     }
     containers = try open(selection.containers)
-    endpoints = try children(selection.endpoints, Endpoint.init(row:))
-    publish = try children(selection.publish, PublishRequest.init(row:))
-    expose = try children(selection.expose) { row in ExposedPorts(try row.ports(1), try row.transport(3)) }
     bindings = try children(selection.bindings, Binding.init(row:))
-    warnings = try children(selection.warnings) { row in
-      Warning(try row.get(1, Warning.Code.init(rawValue:)), try row.get(2))
-    }
+    guard part == .all else { return }
+    rest = Rest(
+      endpoints: try children(selection.endpoints, Endpoint.init(row:)),
+      publish: try children(selection.publish, PublishRequest.init(row:)),
+      expose: try children(selection.expose) { row in ExposedPorts(try row.ports(1), try row.transport(3)) },
+      warnings: try children(selection.warnings) { row in
+        Warning(try row.get(1, Warning.Code.init(rawValue:)), try row.get(2))
+      })
   }
 
-  func next() throws -> ContainerRecord? {
+  mutating func next() throws -> ContainerRecord? {
     guard let head = try containers.next() else { return nil }
     let row: Int64 = try head.get(0)
     var record = ContainerRecord(
@@ -86,17 +93,18 @@ struct RecordCursor {
       container: Container(
         source: try head.get(1), id: try head.get(2), name: try head.get(3),
         generation: try head.optional(4), endpoints: [], publishAll: try head.get(5)))
-    record.container.endpoints = try endpoints.take(row)
-    record.container.publish = try publish.take(row)
-    record.container.expose = try expose.take(row)
     record.bindings = try bindings.take(row)
-    record.warnings = try warnings.take(row)
+    guard rest != nil else { return record }
+    record.container.endpoints = try rest?.endpoints.take(row) ?? []
+    record.container.publish = try rest?.publish.take(row) ?? []
+    record.container.expose = try rest?.expose.take(row) ?? []
+    record.warnings = try rest?.warnings.take(row) ?? []
     return record
   }
 }
 
 /// The rows of one child table, handed out container by container. Column 0 is the container's row number.
-private final class ChildCursor<Element> {
+private struct ChildCursor<Element> {
   private let rows: Rows
   private let decode: (Row) throws -> Element
   private var head: (container: Int64, element: Element)?
@@ -107,7 +115,7 @@ private final class ChildCursor<Element> {
   }
 
   /// To be called with growing numbers.
-  func take(_ container: Int64) throws -> [Element] {
+  mutating func take(_ container: Int64) throws -> [Element] {
     if !started {
       started = true
       try advance()
@@ -120,7 +128,7 @@ private final class ChildCursor<Element> {
     return elements
   }
 
-  private func advance() throws {
+  private mutating func advance() throws {
     head = try rows.next().map { (try $0.get(0), try decode($0)) }
   }
 }

@@ -27,7 +27,9 @@ extension Store {
   package func confirm(source: String) throws(StoreError) {
     try perform("confirm source \(source)") { db in
       try db.run(
-        "DELETE FROM awaiting WHERE container IN (SELECT row FROM container WHERE source = ?)", source)
+        """
+        DELETE FROM awaiting WHERE EXISTS (SELECT 1 FROM container WHERE row = awaiting.container AND source = ?)
+        """, source)
     }
   }
 

@@ -74,11 +74,17 @@ extension Store {
     }
   }
 
+  package enum RecordPart: Sendable {
+    case all
+    /// Without endpoints, publish requests, exposed ports and warnings, which are empty.
+    case bindings
+  }
+
   /// Every container in row order, in linear time, with one in memory at a time. All of one moment: SQLite keeps one
   /// snapshot while a statement runs. `body` may read the store and must not write to it; its errors pass unchanged.
-  package func forEachContainer(_ body: (ContainerRecord) throws -> Void) throws {
+  package func forEachContainer(_ part: RecordPart = .all, _ body: (ContainerRecord) throws -> Void) throws {
     let operation = "read containers"
-    let cursor = try perform(operation) { db in try RecordCursor(.all) { try db.rows($0) } }
+    var cursor = try perform(operation) { db in try RecordCursor(.all, part) { try db.rows($0) } }
     while let record = try perform(operation, { _ in try cursor.next() }) { try body(record) }
   }
 
@@ -86,7 +92,7 @@ extension Store {
     _ operation: @autoclosure () -> String, _ selection: Selection, _ arguments: repeat each Argument
   ) throws(StoreError) -> [ContainerRecord] {
     try perform(operation()) { db in
-      let cursor = try RecordCursor(selection) { try db.rows($0, repeat each arguments) }
+      var cursor = try RecordCursor(selection) { try db.rows($0, repeat each arguments) }
       var records: [ContainerRecord] = []
       while let record = try cursor.next() { records.append(record) }
       return records

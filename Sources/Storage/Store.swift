@@ -29,6 +29,7 @@ package final class Store {
   let database: Database
   private let lock: FileLock?
   private var isInTransaction = false
+  private var check: QuickCheck?
   /// Where tests let a commit fail.
   var beforeCommit: () throws -> Void = {}
 
@@ -40,6 +41,14 @@ package final class Store {
   ///
   /// Refused and left untouched: a symbolic link, a file of another program, a damaged file, a newer schema.
   package static func open(at path: String, access: Access) throws(StoreError) -> Store {
+    let store = try openUnverified(at: path, access: access)
+    try store.verify()
+    return store
+  }
+
+  /// The same without having looked for damage in all of a file that is to be written: that goes on beside the caller, who
+  /// is to call `verify` before anything is written or relied upon.
+  package static func openUnverified(at path: String, access: Access) throws(StoreError) -> Store {
     let file = StoreFile(path: path)
     do {
       let store = try attempt(file, access)
@@ -50,6 +59,14 @@ package final class Store {
     }
     defer { file.keepReserve() }
     return try attempt(file, access)
+  }
+
+  /// Fails with reason `corrupt` where the file turns out to be damaged.
+  package func verify() throws(StoreError) {
+    guard let check else { return }
+    let finding = try Self.sqlite("open database", path) { try check.finding() }
+    guard finding == "ok" else { throw StoreFile(path: path).error(.corrupt, "open database", finding) }
+    self.check = nil
   }
 
   private static func attempt(_ file: StoreFile, _ access: Access) throws(StoreError) -> Store {
@@ -77,7 +94,7 @@ package final class Store {
       let database = try Database(path, mode, busyTimeout: busyTimeout)
       if access == .readWrite { try configure(database) }
       let store = Store(path: path, database: database, lock: lock)
-      try store.check(access)
+      try store.examine(access)
       return store
     }
   }
@@ -103,7 +120,7 @@ package final class Store {
       """)
   }
 
-  private func check(_ access: Access) throws {
+  private func examine(_ access: Access) throws {
     let db = database
     let file = StoreFile(path: path)
     let identity = try db.value("PRAGMA application_id") ?? Int32(0)
@@ -124,10 +141,8 @@ package final class Store {
     guard damage.isEmpty else {
       throw file.error(.corrupt, "open database", "missing or changed: \(damage.joined(separator: ", "))")
     }
-    // All of it is about to be loaded: what cannot be read is better known now, before the kernel is touched.
-    guard access == .readWrite else { return }
-    let check = try db.value("PRAGMA quick_check(1)") ?? ""
-    guard check == "ok" else { throw file.error(.corrupt, "open database", check) }
+    // All of it is about to be loaded: what cannot be read is better known before the kernel is touched.
+    if access == .readWrite { check = QuickCheck(path) }
   }
 }
 

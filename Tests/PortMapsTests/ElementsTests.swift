@@ -198,7 +198,7 @@ private func text(_ elements: [Element]) -> [String] {
       binding("0.0.0.0", PortRange(8080), PortRange(80)), binding("0.0.0.0", PortRange(8081), PortRange(80)),
     ]
     #expect(
-      text(bindings.elements(name: "web")) == [
+      text(difference(from: [], to: bindings.elements(name: "web")).additions) == [
         "any4 { tcp . 8080 comment \"web\" : 172.19.0.2 . 80 }", "published4 { 172.19.0.2 . tcp . 80 comment \"web\" }",
         "any4 { tcp . 8081 comment \"web\" : 172.19.0.2 . 80 }",
       ])
@@ -211,7 +211,7 @@ private func text(_ elements: [Element]) -> [String] {
       binding("0.0.0.0", PortRange(8082), PortRange(81), allowFrom: ["10.1.0.0/16"]),
     ]
     #expect(
-      text(bindings.elements(name: "").filter { $0.set == .allowed4 }) == [
+      text(difference(from: [], to: bindings.elements(name: "")).additions.filter { $0.set == .allowed4 }) == [
         "allowed4 { 192.0.2.0/24 . 172.19.0.2/32 . tcp . 80 }", "allowed4 { 10.0.0.0/8 . 172.19.0.2/32 . tcp . 80 }",
         "allowed4 { 10.1.0.0/16 . 172.19.0.2/32 . tcp . 81 }",
       ])
@@ -231,4 +231,8 @@ private func text(_ elements: [Element]) -> [String] {
     ("a\nb\0c\u{7f}d", "abcd"),
   ])
   func comments(_ name: String, _ comment: String) { #expect(Element.comment(name) == comment) }
+}
+
+extension Binding {
+  fileprivate func elements(name: String) -> [Element] { [self].elements(name: name) }
 }
