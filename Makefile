@@ -14,7 +14,7 @@ TEST_PACKAGES += systemd dbus firewalld ufw iptables
 RUNTIME_PACKAGES := docker.io podman crun conmon netavark aardvark-dns catatonit libc6-dev
 RELEASE := .build/release/pmagent
 
-.PHONY: help deps build test soak platform demo bench bench-short lint fmt install uninstall clean
+.PHONY: help deps build test soak platform demo bench bench-short churn lint fmt install uninstall clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / — /'
@@ -50,6 +50,10 @@ bench: build ## Docs/performance.md: everything measured beside its floor and th
 bench-short: build ## the ratios and counts among it, 4 minutes; fails when one crosses its limit (needs root)
 	$(SWIFT) build -c release --package-path Benchmarks
 	Benchmarks/bench.sh short $(RELEASE)
+
+churn: build ## an hour of 500 starts and stops a second, in which nothing may grow (needs root)
+	$(SWIFT) build -c release --package-path Benchmarks
+	Benchmarks/bench.sh short $(RELEASE) churn-hour
 
 lint: ## formatting and style; the compiler's warnings are errors in every build
 	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests Migrations Benchmarks/Package.swift Benchmarks/Sources

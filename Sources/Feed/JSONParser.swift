@@ -51,7 +51,10 @@ struct JSONParser {
       let start = offset
       guard peek == UInt8(ascii: "\"") else { throw unexpected("a key in quotes") }
       let key = try string()
-      guard keys.insert(key).inserted else {
+      // An object has few, nearly always: to compare them is cheaper than to hash them.
+      if members.count == 8 { keys = Set(members.map(\.key)) }
+      let isNew = members.count < 8 ? !members.contains { $0.key == key } : keys.insert(key).inserted
+      guard isNew else {
         throw RequestError(
           .badJSON, "key \(JSON.string(key).quoted) appears twice in one object, again at byte \(start)")
       }

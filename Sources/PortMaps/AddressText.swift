@@ -151,9 +151,14 @@ extension IPAddress {
   }
 }
 
+// One by one: a constant then, where a tuple of them would be made at run time.
 extension UInt8 {
-  fileprivate static let (dot, colon) = (UInt8(ascii: "."), UInt8(ascii: ":"))
-  fileprivate static let (zero, nine) = (UInt8(ascii: "0"), UInt8(ascii: "9"))
-  fileprivate static let (letterA, letterF) = (UInt8(ascii: "a"), UInt8(ascii: "f"))
-  fileprivate static let (capitalA, capitalF) = (UInt8(ascii: "A"), UInt8(ascii: "F"))
+  fileprivate static let dot = UInt8(ascii: ".")
+  fileprivate static let colon = UInt8(ascii: ":")
+  fileprivate static let zero = UInt8(ascii: "0")
+  fileprivate static let nine = UInt8(ascii: "9")
+  fileprivate static let letterA = UInt8(ascii: "a")
+  fileprivate static let letterF = UInt8(ascii: "f")
+  fileprivate static let capitalA = UInt8(ascii: "A")
+  fileprivate static let capitalF = UInt8(ascii: "F")
 }

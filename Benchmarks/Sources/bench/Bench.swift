@@ -26,6 +26,7 @@ struct Bench {
     if includes("events") { try Events(tools: tools, isShort: isShort).measure(&report) }
     if includes("packets") { try Packets(tools: tools, isShort: isShort).measure(&report) }
     if includes("churn") { try Churn(tools: tools, seconds: 120).measure(&report) }
+    if parts.contains("churn-hour") { try Churn(tools: tools, seconds: 3600).measure(&report) }
     progress("took \(whole(Date().timeIntervalSince(start))) s")
     let page = Page(report: report, thresholds: thresholds, isShort: isShort)
     if isShort || !parts.isEmpty {
