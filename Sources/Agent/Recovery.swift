@@ -31,7 +31,7 @@ extension PortMapper {
     _ = mapper.held.addressesChanged(to: try localAddresses())
     let elements = try mapper.load()
     crashPoint("state-loaded")
-    let installed = try kernel?.read()
+    let installed = try kernel?.read(expecting: elements)
     try store.verify()
     var scope = Scope()
     try mapper.intendForwarding(for: mapper.networks.all, &scope)
@@ -146,7 +146,8 @@ extension PortMapper {
   func convergeEverything(after foreign: ForeignChange? = nil) throws {
     guard let kernel else { return }
     owesRepair = true
-    try convergeEverything(containerElements(), kernel.read(), after: foreign)
+    let elements = try containerElements()
+    try convergeEverything(elements, kernel.read(expecting: elements), after: foreign)
   }
 
   /// The same from what has been read already: the elements of all containers, and the table.
@@ -213,7 +214,7 @@ extension PortMapper {
     let generation = try kernel.generation()
     if generation == verifiedGeneration { return true }
     let want = wantedElements(try containerElements())
-    guard let installed = try kernel.read(), installed.skeletonIsCurrent,
+    guard let installed = try kernel.read(expecting: want), installed.skeletonIsCurrent,
       difference(from: installed.elements, to: want).isEmpty, try host.loopback.isInstalled()
     else { return false }
     verifiedGeneration = installed.generation

@@ -92,7 +92,7 @@ struct Batch {
     elementCount += elements.count
   }
 
-  private static let elementsPerMessage = 240
+  static let elementsPerMessage = 240
 
   private mutating func elements(_ elements: ArraySlice<Element>, _ type: nf_tables_msg_types) {
     let set = elements[elements.startIndex].set

@@ -45,6 +45,8 @@ package final class KernelRuleset {
   package private(set) var ownership: Ownership
   private var batch = Batch()
 
+  /// How many elements of a set have to be expected for them to be asked for by their keys: with fewer a dump is as fast.
+  package var leastAskedFor = 100_000
   /// Committed or not.
   package private(set) var transactions = 0
   package private(set) var messagesSent = 0
@@ -146,25 +148,34 @@ package final class KernelRuleset {
   // MARK: Reading
 
   /// Read again until nothing changed in between.
-  package func read() throws(KernelError) -> InstalledRuleset? {
+  package func read(expecting expected: [Element]) throws(KernelError) -> InstalledRuleset? {
     try adoptOrphan()
+    // Each set's on its own, and only where that is of use.
+    let lists = expected.count < leastAskedFor ? [] : expected.bySet.filter { $0.count >= leastAskedFor }
+    let expected = Dictionary(uniqueKeysWithValues: lists.map { ($0[0].set, $0) })
     for _ in 1...Self.attempts {
       let generation = try socket.generation()
       guard let table = try socket.table() else { return nil }
-      guard let installed = try installed(table, generation), try socket.generation() == generation else { continue }
+      guard let installed = try installed(table, generation, expected), try socket.generation() == generation else {
+        continue
+      }
       return installed
     }
     throw .system(operation: "read \(tableName) while others change the ruleset all the time", errno: EBUSY)
   }
 
   /// `nil` when the table changes meanwhile.
-  private func installed(_ table: NetlinkSocket.Table, _ generation: UInt32) throws(KernelError) -> InstalledRuleset? {
+  private func installed(
+    _ table: NetlinkSocket.Table, _ generation: UInt32, _ expected: [SetName: [Element]]
+  ) throws(KernelError) -> InstalledRuleset? {
     guard let skeleton = try socket.skeleton(of: table) else { return nil }
     var installed = InstalledRuleset(
       elements: [], skeletonIsCurrent: isOurs(table, skeleton), generation: generation, ownerPortID: table.owner)
     guard installed.skeletonIsCurrent else { return installed }
     for definition in Skeleton.sets {
-      guard let read = try socket.elements(of: definition) else { return nil }
+      guard let read = try socket.elements(of: definition, expecting: expected[definition.name] ?? []) else {
+        return nil
+      }
       if read.hasForeign {
         (installed.elements, installed.skeletonIsCurrent) = ([], false)
         break

@@ -23,8 +23,8 @@ package protocol RulesetStore: AnyObject {
   func deleteTable() throws(KernelError)
 
   /// What is installed; `nil` when the table is absent. A table that is to be owned and has lost its owner is adopted first,
-  /// so that it stays what was read.
-  func read() throws(KernelError) -> InstalledRuleset?
+  /// so that it stays what was read. `expected`: elements that are probably there; a table with many is read faster then.
+  func read(expecting expected: [Element]) throws(KernelError) -> InstalledRuleset?
 
   /// The number of the last committed transaction of the network namespace, whosever it was.
   func generation() throws(KernelError) -> UInt32
@@ -41,6 +41,10 @@ package protocol RulesetStore: AnyObject {
 }
 
 extension KernelRuleset: RulesetStore {}
+
+extension RulesetStore {
+  package func read() throws(KernelError) -> InstalledRuleset? { try read(expecting: []) }
+}
 
 extension InstalledRuleset {
   package init(_ elements: [Element], skeletonIsCurrent: Bool, generation: UInt32, ownerPortID: UInt32?) {

@@ -204,3 +204,41 @@ struct OwnerTests {
     }
   }
 }
+
+/// Elements that are expected are asked for by their keys; what is read is what is there all the same.
+@Suite struct ExpectedElementTests {
+  private let elements = (1...1000).flatMap { port -> [Element] in
+    let number = UInt16(port)
+    return [
+      Element(.any4, .port(.tcp, number), .destination(Plan.container4, 80), comment: "container-\(port)"),
+      Element(.published6, .addressPort("2001:db8::7", .udp, number), comment: "container-\(port)"),
+    ]
+  }
+
+  /// The same number of elements, of which one is another.
+  enum Expectation: CaseIterable { case right, value, comment, key, fewer, repeated }
+
+  private func expected(_ expectation: Expectation) -> [Element] {
+    var expected = elements
+    switch expectation {
+    case .right: break
+    case .value: expected[0].value = .destination(Plan.container4, 81)
+    case .comment: expected[1].comment = "other"
+    case .key: expected[0].key = .port(.tcp, 2000)
+    case .fewer: expected.removeLast(2)
+    case .repeated: expected[0] = expected[2]
+    }
+    return expected
+  }
+
+  @Test(arguments: Expectation.allCases) func whatIsThereIsRead(_ expectation: Expectation) throws {
+    let bench = try Bench()
+    try bench.kernel.apply(RulesetChange(additions: elements), skeleton: .keep)
+    bench.kernel.leastAskedFor = 998
+    let expected = expected(expectation)
+    let read = try #require(try bench.kernel.read(expecting: expected))
+    #expect(read.skeletonIsCurrent && read.elements.count == elements.count)
+    #expect(Set(read.elements) == Set(elements))
+    #expect(difference(from: read.elements, to: expected).isEmpty == (expectation == .right))
+  }
+}

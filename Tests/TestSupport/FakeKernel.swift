@@ -108,7 +108,7 @@ package final class FakeRuleset: RulesetStore {
 
   // MARK: Reading
 
-  package func read() throws(KernelError) -> InstalledRuleset? {
+  package func read(expecting _: [Element]) throws(KernelError) -> InstalledRuleset? {
     try live()
     try die(.reading)
     if !kernel.unreadable.isEmpty { throw .system(operation: "read table", errno: kernel.unreadable.removeFirst()) }
