@@ -7,15 +7,18 @@ final class AgentUnderTest {
   let socket: String
   private let process = Process()
 
-  /// `environment`: added to ours.
-  init(_ tools: Tools, namespace: String, database: String, environment: [String: String] = [:]) throws {
+  /// `owner`: of its table. `environment`: added to ours.
+  init(
+    _ tools: Tools, namespace: String, database: String, owner: Bool = true, environment: [String: String] = [:]
+  ) throws {
     (self.namespace, self.database) = (namespace, database)
     socket = "/run/bench/\(namespace).sock"
     try tools.addNamespace(namespace)
     // There may be none.
     try? FileManager.default.removeItem(atPath: socket)
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = ["ip", "netns", "exec", namespace] + Self.command(tools, socket: socket, database: database)
+    process.arguments =
+      ["ip", "netns", "exec", namespace] + Self.command(tools, socket: socket, database: database, owner: owner)
     process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     process.standardError = FileHandle(forWritingAtPath: "/dev/null")
     try process.run()
@@ -26,8 +29,9 @@ final class AgentUnderTest {
     }
   }
 
-  static func command(_ tools: Tools, socket: String, database: String) -> [String] {
-    [tools.agent, "run", "--config", tools.configuration, "--socket", socket, "--database", database]
+  static func command(_ tools: Tools, socket: String, database: String, owner: Bool = true) -> [String] {
+    let configuration = owner ? tools.configuration : tools.plainConfiguration
+    return [tools.agent, "run", "--config", configuration, "--socket", socket, "--database", database]
   }
 
   var pid: Int32 { process.processIdentifier }
@@ -73,6 +77,8 @@ struct Tools {
   /// libmallocs.so.
   var mallocs: String
   var configuration = "/run/bench/pmagent.toml"
+  /// The same with `owner = false`.
+  var plainConfiguration = "/run/bench/plain.toml"
   /// On the machine's disk.
   var disk: String
   /// On a tmpfs, where a durable commit costs nothing: what remains is the agent's own work.
@@ -85,6 +91,7 @@ struct Tools {
     // As many sockets as mappings would need a descriptor limit that not every machine has.
     let sources = ["bulk", "churn"].map { "[source.\($0)]\nhold_ports = \"none\"\n" }
     try sources.joined().write(toFile: configuration, atomically: false, encoding: .utf8)
+    try ("owner = false\n" + sources.joined()).write(toFile: plainConfiguration, atomically: false, encoding: .utf8)
   }
 
   /// Does nothing when it is there.

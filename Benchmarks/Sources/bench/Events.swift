@@ -17,6 +17,7 @@ struct Events {
     try listings(agents, &report)
     for agent in agents { agent.stop() }
     try restarts(&report)
+    try repair(&report)
     try inMemory(&report)
     try allocations(&report)
   }
@@ -209,6 +210,34 @@ struct Events {
           From exec(2) to `READY=1`. The floor reads every row of the database, and either dumps the table's elements or writes \
           them.
           """, tables: [table]))
+  }
+
+  private func repair(_ report: inout Report) throws {
+    let size = 10_000
+    progress("repair of a table with \(size) mappings that was deleted")
+    let (database, floor) = ("\(tools.memory)/repair.db", "\(tools.memory)/repair-floor.db")
+    try tools.copy(self.database(size), to: database)
+    try tools.copy(self.database(size), to: floor)
+    let agent = try AgentUnderTest(tools, namespace: "repair", database: database, owner: false)
+    defer { agent.stop() }
+    // Its socket is there before its table is; it answers when both are.
+    _ = try tools.measure("fill", agent.socket, "0")
+    let measured = try tools.measure("repair", floor, isShort ? "5" : "15", in: agent.namespace)
+    let (repair, write) = (measured["agent.repair"].median, measured["floor.restart"].median)
+    report.values["repair"] = repair / 1e6
+    report.values["repair.floor"] = repair / write
+    report.sections.append(
+      .init(
+        title: "Repair",
+        text: """
+          Another program deletes the table of an agent that does not own it (`owner = false`): from there to the agent's \
+          transaction that brings all of it back. The floor reads every row of the database and writes the elements.
+          """,
+        tables: [
+          .init(
+            header: ["mappings", "back after", "floor", "ratio"],
+            rows: [["\(size)", time(repair), time(write), times(repair / write)]])
+        ]))
   }
 
   private func listings(_ agents: [AgentUnderTest], _ report: inout Report) throws {

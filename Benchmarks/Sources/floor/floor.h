@@ -31,6 +31,7 @@ void request(int socket, const char *line, int length); // waits for the reply, 
 struct netlink;
 struct netlink *netlink_open(void);
 void netlink_create_table(struct netlink *);
+void netlink_delete_table(struct netlink *, const char *name);
 void batch_begin(struct netlink *);
 // An element of each of the sets any4, published4, any6, published6, for `count` mappings or ports of one container.
 void batch_add(struct netlink *, const struct mapping *, int count);
@@ -59,6 +60,7 @@ void fill(char **arguments);
 void pipeline(char **arguments);
 void range(char **arguments);
 void restart(char **arguments);
+void repair(char **arguments);
 void churn(char **arguments);
 void packets(char **arguments);
 void elements(char **arguments);

@@ -7,7 +7,8 @@ static const struct {
   void (*run)(char **arguments);
 } all[] = {
     {"churn", churn}, {"commands", commands}, {"elements", elements}, {"events", events}, {"fill", fill},
-    {"packets", packets}, {"pipeline", pipeline}, {"proxy", proxy}, {"range", range}, {"restart", restart},
+    {"packets", packets}, {"pipeline", pipeline}, {"proxy", proxy}, {"range", range}, {"repair", repair},
+    {"restart", restart},
 };
 
 // TABLE: the number of elements of all its sets

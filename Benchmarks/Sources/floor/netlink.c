@@ -96,6 +96,14 @@ void batch_commit(struct netlink *n) {
   exchange(n, 1);
 }
 
+void netlink_delete_table(struct netlink *n, const char *name) {
+  batch_begin(n);
+  struct nlmsghdr *header = table_message(n, NFT_MSG_DELTABLE, 0);
+  mnl_attr_put_strz(header, NFTA_TABLE_NAME, name);
+  finish(n, header);
+  batch_commit(n);
+}
+
 void netlink_create_table(struct netlink *n) {
   batch_begin(n);
   struct nlmsghdr *header = table_message(n, NFT_MSG_NEWTABLE, NLM_F_CREATE);

@@ -1,4 +1,4 @@
-// From exec to "READY=1", beside what has to be read and written for it.
+// From exec to "READY=1", or from the loss of the table to its return, beside what has to be read and written for it.
 #include "floor.h"
 #include <sched.h>
 #include <signal.h>
@@ -61,6 +61,29 @@ static void floor_restart(struct store *store, int wiped) {
     }
   }
   free(mappings);
+}
+
+// FLOOR-DATABASE REPETITIONS; in the namespace of an agent that does not own its table
+void repair(char **a) {
+  struct store *store = store_open(a[0]);
+  struct netlink *kernel = netlink_open();
+  for (int i = 0; i < atoi(a[1]); i++) {
+    int64_t start = now();
+    netlink_delete_table(kernel, "pmagent");
+    // The agent's is the next transaction of the namespace, and it is one.
+    uint32_t deleted = generation(kernel);
+    while (generation(kernel) == deleted)
+      ;
+    sample("agent.repair", now() - start);
+    pid_t child = fork();
+    if (child == 0) {
+      floor_restart(store, 1);
+      fflush(stdout);
+      _exit(0);
+    }
+    int status;
+    if (waitpid(child, &status, 0) < 0 || status != 0) die("floor");
+  }
 }
 
 // FLOOR-DATABASE intact|wiped REPETITIONS AGENT ARGUMENTS…; no agent may be running
