@@ -19,16 +19,16 @@ struct Model {
   /// have gone.
   private var evicting: [String: Announced] = [:]
 
-  /// What a container is if it was evicted before it was started again.
-  private var restarted: [Scope.Key: Container] = [:]
+  /// What else a container may be since the last check: an eviction before any of the events about it, which no reply tells of.
+  private var otherwise: [Scope.Key: [Container?]] = [:]
 
   mutating func connectionsClosed() { (snapshots, evicting) = ([:], [:]) }
-  mutating func checked() { (evicting, restarted) = (snapshots, [:]) }
+  mutating func checked() { (evicting, otherwise) = (snapshots, [:]) }
 
   /// Takes `container` for what is promised, if it can be.
   mutating func accepts(_ container: Container, _ key: Scope.Key) -> Bool {
     if containers[key] == container { return true }
-    guard restarted[key] == container else { return false }
+    guard otherwise[key, default: []].contains(container) else { return false }
     containers[key] = container
     return true
   }
@@ -87,10 +87,10 @@ struct Model {
     case .reconcile: break
     default:
       guard let key = event.container(source) else { return }
-      restarted[key] =
-        wasEvicted
-        ? event.states(after: nil, networkIDs)[0]
-        : restarted[key].flatMap { event.states(after: $0, networkIDs)[0] }
+      for before in (otherwise.removeValue(forKey: key) ?? []) + (wasEvicted ? [nil] : []) {
+        let after = event.states(after: before, networkIDs)[0]
+        if !otherwise[key, default: []].contains(after) { otherwise[key, default: []].append(after) }
+      }
       containers[key] = event.states(after: containers[key], networkIDs)[0]
     }
   }

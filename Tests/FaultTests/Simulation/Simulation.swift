@@ -54,8 +54,7 @@ final class Simulation {
   func run(steps: Int) throws {
     while counts.steps < steps {
       let random = Int.random(in: 0..<100, using: &generator.random)
-      // More would hide from the model what a snapshot evicts and what comes back, all in one round.
-      let events = someEvents(upTo: generator.random.oneIn(4) ? 24 : 1)
+      let events = someEvents(upTo: generator.random.oneIn(12) ? 200 : generator.random.oneIn(4) ? 24 : 1)
       do {
         switch random {
         case ..<6: try crash(during: events)
