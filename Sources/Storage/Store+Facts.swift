@@ -2,19 +2,23 @@ extension Store {
   /// Counts committed changes: 0 in a new database, never goes back.
   package var revision: Int {
     get throws(StoreError) {
-      try perform("read revision") { db in
+      if let advancedRevision { return advancedRevision }
+      return try perform("read revision") { db in
         try first(db.rows("SELECT value FROM revision")) ?? 0
       }
     }
   }
 
-  /// Returns the new revision, which is valid once the transaction is committed.
+  /// Returns the new revision, which is valid once the transaction is committed. It is written then, once for all events of a
+  /// round.
   package func advanceRevision() throws(StoreError) -> Int {
-    try perform("advance revision") { db in
-      // RETURNING would build a temporary table for it.
-      try db.run("UPDATE revision SET value = value + 1")
-      return try revision
-    }
+    let revision = try revision + 1
+    if isInTransaction { advancedRevision = revision } else { try write(revision: revision) }
+    return revision
+  }
+
+  func write(revision: Int) throws(StoreError) {
+    try perform("advance revision") { db in try db.run("UPDATE revision SET value = ?", revision) }
   }
 
   /// The feeds that have a network or a container.

@@ -28,7 +28,9 @@ package final class Store {
   // In this order: the connection is closed before the lock is given up.
   let database: Database
   private let lock: FileLock?
-  private var isInTransaction = false
+  private(set) var isInTransaction = false
+  /// What the transaction is to make of the revision.
+  var advancedRevision: Int?
   private var check: QuickCheck?
   /// Where tests let a commit fail.
   var beforeCommit: () throws -> Void = {}
@@ -161,9 +163,10 @@ extension Store {
   package func transaction<T>(_ body: () throws -> T) throws -> T {
     try perform("transaction") { db in try db.run("BEGIN IMMEDIATE") }
     isInTransaction = true
-    defer { isInTransaction = false }
+    defer { (isInTransaction, advancedRevision) = (false, nil) }
     do {
       let result = try body()
+      if let advancedRevision { try write(revision: advancedRevision) }
       try perform("transaction") { db in
         try beforeCommit()
         try db.run("COMMIT")
