@@ -121,7 +121,7 @@ extension NetlinkSocket {
     return result.elements.isRepeating ? nil : result
   }
 
-  /// Elements of a set; `nil` from kernels before 6.16, which do not tell.
+  /// Elements of a set; `nil` from a kernel that does not tell.
   private mutating func count(of set: SetName) throws(KernelError) -> Int? {
     var count: Int?
     _ = try ask(

@@ -25,13 +25,13 @@ package final class Store {
   /// fsync(2) would succeed without having written what the first one lost.
   package private(set) var failure: StoreError?
 
-  // In this order: the connection is closed before the lock is given up.
+  // In this order: nobody reads the file any more before the lock is given up.
+  private var check: QuickCheck?
   let database: Database
   private let lock: FileLock?
   private(set) var isInTransaction = false
   /// What the transaction is to make of the revision.
   var advancedRevision: Int?
-  private var check: QuickCheck?
   /// Where tests let a commit fail.
   var beforeCommit: () throws -> Void = {}
 
