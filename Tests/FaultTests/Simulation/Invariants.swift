@@ -114,15 +114,13 @@ extension Simulation {
     }
   }
 
-  /// Where the agent died, the kernel has all that translates for a container, of before or of now, or none of it.
-  func checkWholeness(_ before: [Scope.Key: ContainerRecord], _ after: [Scope.Key: ContainerRecord]) throws {
+  /// Where the agent died, the kernel has all that translates for a container, as of some commit, or none of it.
+  func checkWholeness(_ commits: [[Scope.Key: ContainerRecord]]) throws {
     let have = Dictionary(
       grouping: kernel.table?.elements.values.filter { $0.value.isTranslation } ?? [], by: \.comment
     ).mapValues(Set.init)
-    for key in Set(before.keys).union(after.keys) {
-      let whole = [before[key], after[key]].map { record in
-        Set(record?.elements.filter { $0.value.isTranslation } ?? [])
-      }
+    for key in Set(commits.flatMap(\.keys)) {
+      let whole = commits.map { Set($0[key]?.elements.filter { $0.value.isTranslation } ?? []) }
       let found = have["\(key.source)-\(key.id)"] ?? []
       guard whole.contains(found) else { throw Broken(description: "\(key) is there in part: \(found)") }
     }

@@ -32,6 +32,9 @@ final class Simulation {
   var counts = Counts()
   /// As of the last check.
   var stored: [Scope.Key: ContainerRecord] = [:]
+  /// In a round that ends in a death, the containers as of each commit: a round that is refused is taken event by event.
+  private var committed: [[Scope.Key: ContainerRecord]] = []
+  private var isDying = false
   /// Somebody edited the table, which the agent cannot know before it reads all of it.
   var isTampered = false
   private let log = Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() }
@@ -48,7 +51,12 @@ final class Simulation {
     try restart()
   }
 
-  private func observe() { store.beforeCommit = { [reaper] in try reaper.commits() } }
+  private func observe() {
+    store.beforeCommit = { [unowned self] in
+      try reaper.commits()
+      if isDying { committed.append(try records()) }
+    }
+  }
 
   /// Makes `steps` steps; throws what does not hold.
   func run(steps: Int) throws {
@@ -167,7 +175,9 @@ final class Simulation {
   private func crash(during events: [Sent]) throws {
     counts.events += events.count
     reaper.steps = Int.random(in: 0...5, using: &generator.random)
+    (committed, isDying) = ([stored], true)
     _ = mapper?.handle(events.map(incoming))
+    isDying = false
     // Not dead yet: it dies with its replies unread.
     if !reaper.isDead { reaper.kill() }
     try died(during: events, isWhole: true)
@@ -176,9 +186,8 @@ final class Simulation {
   private func died(during events: [Sent], isWhole: Bool) throws {
     ruleset.kill()
     (kernel.faults, kernel.unreadable) = ([], [])
-    let before = stored
     mapper = nil
-    if isWhole, !isTampered { try checkWholeness(before, try records()) }
+    if isWhole, !isTampered { try checkWholeness(committed) }
     try restart()
     guard let mapper else { return }
     // What was not answered may have happened or not.
