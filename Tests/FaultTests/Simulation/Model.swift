@@ -19,7 +19,8 @@ struct Model {
   /// have gone.
   private var evicting: [String: Announced] = [:]
 
-  /// What else a container may be since the last check: an eviction before any of the events about it, which no reply tells of.
+  /// What else a container may be since the last check: no reply tells of an eviction before any of the events about it, nor of
+  /// one that gave a network's name to another.
   private var otherwise: [Scope.Key: [Container?]] = [:]
 
   mutating func connectionsClosed() { (snapshots, evicting) = ([:], [:]) }
@@ -38,9 +39,11 @@ struct Model {
     evicting[network.source].map { !$0.networks.contains(network.id) } ?? false
   }
 
+  /// More than one where a network that may have been evicted has the name, too.
   private func networkIDs(_ reference: String) -> [String] {
     if networks[reference] != nil { return [reference] }
-    return [networks.values.first { $0.name == reference }?.id ?? reference]
+    let named = networks.values.filter { $0.name == reference }.map(\.id).sorted()
+    return named.isEmpty ? [reference] : named
   }
 
   // MARK: What was answered
@@ -87,11 +90,11 @@ struct Model {
     case .reconcile: break
     default:
       guard let key = event.container(source) else { return }
-      for before in (otherwise.removeValue(forKey: key) ?? []) + (wasEvicted ? [nil] : []) {
-        let after = event.states(after: before, networkIDs)[0]
-        if !otherwise[key, default: []].contains(after) { otherwise[key, default: []].append(after) }
-      }
-      containers[key] = event.states(after: containers[key], networkIDs)[0]
+      let states = event.states(after: containers[key], networkIDs)
+      containers[key] = states[0]
+      let others = (otherwise[key] ?? []) + (wasEvicted ? [nil] : [])
+      let all = states.dropFirst() + others.flatMap { event.states(after: $0, networkIDs) }
+      otherwise[key] = Array(Set(all))
     }
   }
 
