@@ -34,7 +34,7 @@ extension Simulation {
       throw Broken(
         description: "stored: \(record.container), acknowledged: \(String(describing: model.containers[key]))")
     }
-    for network in networks where model.networks[network.id] != network {
+    for network in networks where !model.accepts(network) {
       throw Broken(
         description: "stored: \(network), acknowledged: \(String(describing: model.networks[network.id]))")
     }

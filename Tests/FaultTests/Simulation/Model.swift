@@ -22,9 +22,11 @@ struct Model {
   /// What else a container may be since the last check: no reply tells of an eviction before any of the events about it, nor of
   /// one that gave a network's name to another.
   private var otherwise: [Scope.Key: [Container?]] = [:]
+  /// The same of networks: one that a snapshot has evicted is free for another source.
+  private var otherNetworks: [String: [Network]] = [:]
 
   mutating func connectionsClosed() { (snapshots, evicting) = ([:], [:]) }
-  mutating func checked() { (evicting, otherwise) = (snapshots, [:]) }
+  mutating func checked() { (evicting, otherwise, otherNetworks) = (snapshots, [:], [:]) }
 
   /// Takes `container` for what is promised, if it can be.
   mutating func accepts(_ container: Container, _ key: Scope.Key) -> Bool {
@@ -34,9 +36,18 @@ struct Model {
     return true
   }
 
+  mutating func accepts(_ network: Network) -> Bool {
+    if networks[network.id] == network { return true }
+    guard otherNetworks[network.id, default: []].contains(network) else { return false }
+    networks[network.id] = network
+    return true
+  }
+
   func mayBeEvicted(_ key: Scope.Key) -> Bool { evicting[key.source].map { !$0.containers.contains(key.id) } ?? false }
   func mayBeEvicted(_ network: Network) -> Bool {
-    evicting[network.source].map { !$0.networks.contains(network.id) } ?? false
+    ([network] + otherNetworks[network.id, default: []]).contains { network in
+      evicting[network.source].map { !$0.networks.contains(network.id) } ?? false
+    }
   }
 
   /// More than one where a network that may have been evicted has the name, too.
@@ -75,14 +86,15 @@ struct Model {
   ) {
     switch event {
     case .networkCreate(let network):
-      if let before = networks[network.id], before.source != network.source {
-        // Another source may attach to it and not change it; one that a snapshot has evicted is free again.
-        var same = network
-        same.source = before.source
-        if same == before || !mayBeEvicted(before) { return }
-      }
-      networks[network.id] = network
-    case .networkRemove(let reference): networks[networkIDs(reference)[0]] = nil
+      let before = networks[network.id]
+      let gone: [Network?] = before.map(mayBeEvicted) ?? false ? [nil] : []
+      let states = ([before] + otherNetworks[network.id, default: []] + gone)
+        .compactMap { network.acknowledged(over: $0) }
+      networks[network.id] = states.first ?? network
+      otherNetworks[network.id] = Array(states.dropFirst())
+    case .networkRemove(let reference):
+      let id = networkIDs(reference)[0]
+      (networks[id], otherNetworks[id]) = (nil, nil)
     case .snapshotBegin:
       snapshots[source] = Announced(connection: connection)
       evicting[source] = Announced(connection: connection)
@@ -101,10 +113,28 @@ struct Model {
   private mutating func prune(_ source: String) {
     guard let announced = snapshots.removeValue(forKey: source) else { return }
     containers = containers.filter { $0.key.source != source || announced.containers.contains($0.key.id) }
-    let used = Set(containers.values.flatMap { $0.endpoints.map(\.network) })
-    networks = networks.filter {
-      $0.value.source != source || announced.networks.contains($0.key) || used.contains($0.key)
+    let used = Set(containers.values.flatMap(\.networks))
+    let perhapsUsed = Set(otherwise.values.joined().compactMap(\.self).flatMap(\.networks))
+    for (id, network) in networks
+    where network.source == source && !announced.networks.contains(id) && !used.contains(id) {
+      networks[id] = nil
+      if perhapsUsed.contains(id) { otherNetworks[id, default: []].append(network) }
     }
+  }
+}
+
+extension Container {
+  fileprivate var networks: [String] { endpoints.map(\.network) }
+}
+
+extension Network {
+  /// What is stored once it was acknowledged where there was `before`; `nil` where it would have been refused.
+  fileprivate func acknowledged(over before: Network?) -> Network? {
+    guard let before, before.source != source else { return self }
+    // Another source may attach to it and not change it.
+    var same = self
+    same.source = before.source
+    return same == before ? before : nil
   }
 }
 
