@@ -1,7 +1,7 @@
 #!/bin/sh
 # Measures the built pmagent in namespaces of its own, which end with it.
 #
-# usage: bench.sh short|full PATH-OF-PMAGENT [events|packets|churn|churn-hour]...    (root; `make bench` and `make bench-short` call it)
+# usage: bench.sh short|full PATH-OF-PMAGENT [events|packets|churn|churn-hour]...    (root; `make bench`, `bench-short` and `churn`)
 #
 # With parts named it measures these alone and prints the page instead of writing it.
 set -eu

@@ -180,10 +180,6 @@ package final class KernelRuleset {
         (installed.elements, installed.skeletonIsCurrent) = ([], false)
         break
       }
-      // A dump that has some elements twice misses as many others. That happens while a hash table grows, which it does for
-      // some milliseconds after many elements were added: it goes on in the table's new order where it had stopped in the old
-      // one (nft_rhash_walk of the kernel's net/netfilter/nft_set_hash.c).
-      if read.elements.isRepeating { return nil }
       installed.elements += read.elements
     }
     return installed

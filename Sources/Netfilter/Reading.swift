@@ -89,7 +89,10 @@ extension NetlinkSocket {
     let answer = try ask(
       NFT_MSG_GETSETELEM, dump: true, definition.operation, { $0.elementSet(definition.name) },
       { result.add($0, of: definition) })
-    return answer == .complete ? result : nil
+    // A dump that has some elements twice misses as many others. That happens while a hash table grows, which it does for
+    // some milliseconds after many elements were added: it goes on in the table's new order where it had stopped in the old
+    // one (nft_rhash_walk of the kernel's net/netfilter/nft_set_hash.c).
+    return answer == .complete && !result.elements.isRepeating ? result : nil
   }
 
   /// Asks for the elements by their keys where they seem to be all there are; `nil` when they are not.

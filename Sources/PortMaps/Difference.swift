@@ -41,19 +41,18 @@ package func difference(from have: [Element], to want: [Element]) -> RulesetChan
 extension [Element] {
   /// Two mappings to one container port project to one element, so a side may name an element twice.
   var eachOnce: [PortMaps.Element] {
-    // A container has few, nearly always: to compare them is cheaper than to hash them.
-    if count <= 8 {
-      return indices.allSatisfy { isFirst($0) } ? self : indices.filter { isFirst($0) }.map { self[$0] }
-    }
-    var places = Places(for: count)
-    let repetitions = indices.filter { places.put($0, of: self) != $0 }
-    if repetitions.isEmpty { return self }
-    var rest = repetitions[...]
-    return indices.filter { $0 != rest.first || rest.popFirst() == nil }.map { self[$0] }
+    let firsts = firsts
+    return firsts.count == count ? self : firsts.map { self[$0] }
   }
 
-  private func isFirst(_ index: Int) -> Bool {
-    !self[..<index].contains { $0.hasIdentity(of: self[index]) }
+  /// Where each identity is for the first time.
+  private var firsts: [Int] {
+    // A container has few, nearly always: to compare them is cheaper than to hash them.
+    if count <= 8 {
+      return indices.filter { index in !self[..<index].contains { $0.hasIdentity(of: self[index]) } }
+    }
+    var places = Places(for: count)
+    return indices.filter { places.put($0, of: self) == $0 }
   }
 
   /// Whether two of them have one identity.

@@ -94,6 +94,12 @@ struct JSONCase: Sendable, CustomTestStringConvertible {
     JSONCase("lone trail surrogate", #""\ude00""#, refused: "half of a surrogate pair"),
     JSONCase("two lead surrogates", #""\ud83d\ud83d""#, refused: "half of a surrogate pair"),
     JSONCase("equal keys", #"{"a":1,"b":2,"a":1}"#, refused: "key \"a\" appears twice in one object, again at byte 13"),
+    JSONCase(
+      "many keys, the last equal to the first", #"{"a":0,"b":1,"c":2,"d":3,"e":4,"f":5,"g":6,"h":7,"i":8,"a":9}"#,
+      refused: "key \"a\" appears twice"),
+    JSONCase(
+      "many keys, the last two equal", #"{"a":0,"b":1,"c":2,"d":3,"e":4,"f":5,"g":6,"h":7,"i":8,"i":9}"#,
+      refused: "key \"i\" appears twice"),
     JSONCase("equal keys, one escaped", #"{"a":1,"\u0061":2}"#, refused: "key \"a\" appears twice"),
     JSONCase("equal keys further in", #"[{"x":{"a":1,"a":2}}]"#, refused: "key \"a\" appears twice"),
     JSONCase("depth 33", String(repeating: "[", count: 33), refused: "nesting at byte 32 is deeper than 32"),

@@ -62,7 +62,7 @@ final class Simulation {
   func run(steps: Int) throws {
     while counts.steps < steps {
       let random = Int.random(in: 0..<100, using: &generator.random)
-      // More would hide from the model which source a network belongs to, when a snapshot evicts it and it comes back.
+      // Larger rounds hide more of what a snapshot evicts than the model is known to follow.
       let events = someEvents(upTo: generator.random.oneIn(4) ? 24 : 1)
       do {
         switch random {
