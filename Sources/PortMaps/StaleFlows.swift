@@ -35,9 +35,6 @@ package struct StaleFlows: Sendable, Hashable {
 
   /// What a container's change from `before` to `after` makes stale. `endsTCP`: the flows of what was removed end too.
   package static func of(from before: [Binding], to after: [Binding], endsTCP: Bool = false) -> [StaleFlows] {
-    // Nearly every container has tcp ports only.
-    guard endsTCP || before.contains(where: { $0.transport != .tcp }) || after.contains(where: { $0.transport != .tcp })
-    else { return [] }
     let (old, new) = (Set(before), Set(after))
     return before.filter { !new.contains($0) && (endsTCP || $0.transport != .tcp) }.compactMap { .init(.removed, $0) }
       + after.filter { !old.contains($0) && $0.transport != .tcp }.compactMap { .init(.added, $0) }
