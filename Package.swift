@@ -37,6 +37,7 @@ let package = Package(
       name: "Migrations", path: "Migrations",
       resources: [
         .embedInCode("m0001_initial.sql"), .embedInCode("m0002_awaiting.sql"), .embedInCode("m0003_reach_class.sql"),
+        .embedInCode("m0004_no_temporary_tables.sql"),
       ],
       swiftSettings: settings),
     .target(

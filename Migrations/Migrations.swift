@@ -14,5 +14,6 @@ package struct Migration: Sendable {
     Migration("m0001_initial.sql", PackageResources.m0001_initial_sql),
     Migration("m0002_awaiting.sql", PackageResources.m0002_awaiting_sql),
     Migration("m0003_reach_class.sql", PackageResources.m0003_reach_class_sql),
+    Migration("m0004_no_temporary_tables.sql", PackageResources.m0004_no_temporary_tables_sql),
   ]
 }

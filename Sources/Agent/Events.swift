@@ -338,8 +338,7 @@ extension PortMapper {
     var busy: Set<UInt16>?
     return HostPorts(
       owner: { [table, store] port in
-        guard let row = table.owner(of: port) else { return nil }
-        return Self.name(ofRow: row, port, in: store)
+        table.owner(of: port).map { row in { Self.name(ofRow: row, port, in: store) } }
       },
       hold: { [table] port, size in
         if policy == .none { return .taken(held.warning(ifNotLocal: port)) }

@@ -88,7 +88,7 @@ final class HeldPorts {
     waiting[port] = nil
     if case .inUse(let holder) = hold(port, keeping: true) {
       waiting[port] = Waiting(
-        reason: .hostPortInUse, message: "host port \(port) is in use by \(holder); the mapping works but is not held")
+        reason: .hostPortInUse, message: "host port \(port) is in use by \(holder()); the mapping works but is not held")
     }
   }
 
@@ -143,7 +143,7 @@ final class HeldPorts {
 
   private static func outcome(of code: CInt, _ port: HostPort) -> HoldOutcome {
     switch code {
-    case EADDRINUSE: .inUse(by: PortHolder.description(of: port))
+    case EADDRINUSE: .inUse { PortHolder.description(of: port) }
     case EADDRNOTAVAIL, EINVAL: .taken(notLocal(port))
     default:
       .taken(

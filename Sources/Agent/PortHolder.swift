@@ -4,7 +4,7 @@ import PortMaps
 /// Finds the program that holds a host port, for a refusal: /proc/net's socket tables give uid and inode (proc(5)),
 /// a descriptor of some process that points to that inode gives the rest.
 ///
-/// Only read when a port could not be had, so its cost does not matter.
+/// Only read for a refusal or a warning, so its cost does not matter.
 enum PortHolder {
   static func description(of port: HostPort) -> String {
     guard let socket = sockets(port).first else { return "another program" }

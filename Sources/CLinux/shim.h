@@ -4,6 +4,7 @@
 
 int clinux_setns(int fd, int kind) __asm__("setns");
 int clinux_unshare(int flags) __asm__("unshare");
+int clinux_pidfd_open(int pid, unsigned flags) __asm__("pidfd_open");  // which <sys/pidfd.h> has, and Glibc does not import
 const char *clinux_errno_name(int number) __asm__("strerrorname_np");
 
 enum { CLINUX_NEWNET = 0x40000000 };  // CLONE_NEWNET, linux/sched.h

@@ -1,24 +1,25 @@
 /// Answer to taking a host port.
-package enum HoldOutcome: Sendable {
+package enum HoldOutcome {
   /// Ours, or deliberately not held; the warning says what the operator should know.
   case taken(Warning?)
-  /// Another program has it; the text says who, as far as can be told.
-  case inUse(by: String)
+  /// Another program has it; the text says who, as far as can be told. Asked for only where it is wanted: finding out means
+  /// looking at the machine's processes.
+  case inUse(by: () -> String)
   /// It can never be had.
   case impossible(RequestError)
 }
 
 /// What port choice asks about the world. Closures, because the world is sockets for the agent and a table for a test.
 package struct HostPorts {
-  /// The container of ours that owns a port, for a refusal; `nil` when none does.
-  package var owner: (HostPort) -> String?
+  /// The container of ours that owns a port, whose name a refusal asks for; `nil` when none does.
+  package var owner: (HostPort) -> (() -> String)?
   /// Takes a port. The second argument is the size of the request's range: large ones may be checked only.
   package var hold: (HostPort, Int) -> HoldOutcome
   /// Gives back a port that `hold` took, because another of its group could not be had.
   package var release: (HostPort) -> Void
 
   package init(
-    owner: @escaping (HostPort) -> String?, hold: @escaping (HostPort, Int) -> HoldOutcome,
+    owner: @escaping (HostPort) -> (() -> String)?, hold: @escaping (HostPort, Int) -> HoldOutcome,
     release: @escaping (HostPort) -> Void
   ) {
     (self.owner, self.hold, self.release) = (owner, hold, release)
@@ -144,7 +145,7 @@ private struct PortChoice {
     let first = group[group.startIndex]
     try refuseOverlap(in: group)
     if first.group.isExact, let ports = first.group.hostPorts {
-      if let refusal = try take(ports.first, for: group) { throw refusal }
+      if let conflict = try take(ports.first, for: group) { throw refusal(conflict) }
       return ports.first
     }
     for port in keptPorts(for: group) where try take(port, for: group) == nil { return port }
@@ -187,10 +188,23 @@ private struct PortChoice {
     }
   }
 
+  /// Why a port could not be had. Most are not told anybody: the next port is tried.
+  private struct Conflict {
+    enum Owner {
+      case request(Int?)
+      case container(name: () -> String)
+      case program(name: () -> String)
+    }
+    var key: HostPort
+    var request: Int?
+    var owner: Owner
+  }
+
   /// Takes `port` on all addresses of `group`, or none; returns why not.
-  private mutating func take(_ port: UInt16, for group: ArraySlice<Demand>) throws(RequestError) -> RequestError? {
+  private mutating func take(_ port: UInt16, for group: ArraySlice<Demand>) throws(RequestError) -> Conflict? {
     for demand in group {
-      if let refusal = ownConflict(port, demand) { return refusal }
+      let key = demand.hostPort(port)
+      if let owner = owner(of: key) { return Conflict(key: key, request: demand.request, owner: owner) }
     }
     let (start, warningCount) = (taken.count, warnings.count)
     for demand in group {
@@ -203,9 +217,7 @@ private struct PortChoice {
       case .inUse(let holder):
         release(from: start)
         warnings.removeSubrange(warningCount...)
-        return error(
-          .hostPortInUse, demand.request,
-          "host port \(key) is in use by \(holder): stop that program or publish another port")
+        return Conflict(key: key, request: demand.request, owner: .program(name: holder))
       case .impossible(let refusal):
         throw RequestError(refusal.code, refusal.message, field: demand.request.map { "publish[\($0)]" })
       }
@@ -214,17 +226,25 @@ private struct PortChoice {
     return nil
   }
 
-  private func ownConflict(_ port: UInt16, _ demand: Demand) -> RequestError? {
-    let key = demand.hostPort(port)
-    if let request = claims.owner(of: key) {
-      return error(
-        .portAlreadyAllocated, demand.request,
-        "host port \(key) is already taken by \(self.request(request)) of this container: publish another port")
-    }
-    guard let owner = hostPorts.owner(key) else { return nil }
-    return error(
-      .portAlreadyAllocated, demand.request,
-      "host port \(key) is already allocated to container \(owner): stop it or publish another port")
+  private func owner(of key: HostPort) -> Conflict.Owner? {
+    if let request = claims.owner(of: key) { return .request(request) }
+    return hostPorts.owner(key).map(Conflict.Owner.container)
+  }
+
+  private func refusal(_ conflict: Conflict) -> RequestError {
+    let (code, reason): (ErrorCode, String) =
+      switch conflict.owner {
+      case .request(let request):
+        (
+          .portAlreadyAllocated,
+          "is already taken by \(self.request(request)) of this container: publish another port"
+        )
+      case .container(let name):
+        (.portAlreadyAllocated, "is already allocated to container \(name()): stop it or publish another port")
+      case .program(let name):
+        (.hostPortInUse, "is in use by \(name()): stop that program or publish another port")
+      }
+    return error(code, conflict.request, "host port \(conflict.key) \(reason)")
   }
 
   private mutating func release(from start: Int) {

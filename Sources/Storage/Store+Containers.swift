@@ -118,8 +118,27 @@ extension Store {
   /// Unknown is no error.
   package func removeContainer(row: Int64) throws(StoreError) {
     try perform("remove container") { db in
+      if !db.isInTransaction { return try transaction { try removeContainer(row: row) } }
+      try deleteParts(of: row, db)
       try db.run("DELETE FROM container WHERE row = ?", row)
     }
+  }
+
+  /// Row by row: SQLite would put those of one DELETE into a temporary table first, for the sake of the foreign keys.
+  private func deleteParts(of row: Int64, _ db: Database) throws {
+    func delete(_ sql: StaticString) throws {
+      var position = 0
+      repeat {
+        try db.run(sql, row, position)
+        position += 1
+      } while db.changes > 0
+    }
+    // Bindings refer to endpoints and publish requests.
+    try delete("DELETE FROM binding WHERE container = ? AND position = ?")
+    try delete("DELETE FROM warning WHERE container = ? AND position = ?")
+    try delete("DELETE FROM expose WHERE container = ? AND position = ?")
+    try delete("DELETE FROM publish WHERE container = ? AND position = ?")
+    try delete("DELETE FROM endpoint WHERE container = ? AND position = ?")
   }
 
   private func write(_ record: ContainerRecord, _ db: Database) throws -> Int64 {
@@ -137,12 +156,7 @@ extension Store {
       guard db.changes == 1 else {
         throw SQLiteError(code: SQLITE_CONSTRAINT, message: "no container has row \(row)")
       }
-      // Bindings refer to endpoints and publish requests.
-      try db.run("DELETE FROM binding WHERE container = ?", row)
-      try db.run("DELETE FROM warning WHERE container = ?", row)
-      try db.run("DELETE FROM expose WHERE container = ?", row)
-      try db.run("DELETE FROM publish WHERE container = ?", row)
-      try db.run("DELETE FROM endpoint WHERE container = ?", row)
+      try deleteParts(of: row, db)
     }
     try write(container, row, db)
     try write(record.bindings, row, db)

@@ -84,10 +84,11 @@ import Testing
   @Test func aDamagedIndexEndsTheStart() async throws {
     try fill()
     agent.terminate()
-    let page = try #require(
-      try Database(agent.database).value("SELECT rootpage FROM sqlite_schema WHERE name = 'binding_by_port'") as Int?)
+    func value(_ sql: String) throws -> Int { try #require(try Database(agent.database).value(sql)) }
+    let page = try value("SELECT rootpage FROM sqlite_schema WHERE name = 'binding_by_port'")
+    let size = try value("PRAGMA page_size")
     try await host.command(
-      "dd", "if=/dev/urandom", "of=\(agent.database)", "bs=4096", "count=1", "seek=\(page - 1)", "conv=notrunc")
+      "dd", "if=/dev/urandom", "of=\(agent.database)", "bs=\(size)", "count=1", "seek=\(page - 1)", "conv=notrunc")
     try await host.command("nft", "flush", "map", "inet", "pmagent", "any4")
     let before = try elements()
     let stored = try await host.command("sha256sum", agent.database)

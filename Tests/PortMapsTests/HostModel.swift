@@ -27,13 +27,13 @@ final class HostModel {
 
   var hostPorts: HostPorts {
     HostPorts(
-      owner: { [self] key in containers.contains { $0.occupies(key) } ? "other" : nil },
+      owner: { [self] key in containers.contains { $0.occupies(key) } ? { "other" } : nil },
       hold: { [self] key, _ in
-        if programs.contains(where: { $0.occupies(key) }) { return .inUse(by: "nginx (pid 4711)") }
+        if programs.contains(where: { $0.occupies(key) }) { return .inUse { "nginx (pid 4711)" } }
         if held.contains(where: {
           $0.transport == key.transport && $0.port == key.port && $0.address.overlaps(key.address)
         }) {
-          return .inUse(by: "a socket of ours")
+          return .inUse { "a socket of ours" }
         }
         held.append(key)
         return .taken(warning(key))

@@ -145,7 +145,8 @@ struct OpeningTests {
     try fill()
     let root = try #require(
       try open().value("SELECT rootpage FROM sqlite_schema WHERE name = 'binding'").flatMap { Int($0) })
-    try write([UInt8](repeating: 0xff, count: 4096), to: path, at: (root - 1) * 4096)
+    let size = try #require(try open().value("PRAGMA page_size").flatMap { Int($0) })
+    try write([UInt8](repeating: 0xff, count: size), to: path, at: (root - 1) * size)
     let before = try contents(of: path)
     #expect(thrown { _ = try open() }?.reason == .corrupt)
     // A reader does not look before it reads.

@@ -166,7 +166,7 @@ struct SchemaRuleTests {
     Rule("publish container range reversed", "publish", ["container_last": "79"], "container_first BETWEEN"),
     Rule("publish container port 65536", "publish", ["container_last": "65536"], "container_last <= 65535"),
     Rule("publish ranges of two sizes", "publish", ["container_last": "89"], "container_first = container_last"),
-    Rule("publish protocol", "publish", ["protocol": "1"], "protocol IN"),
+    Rule("publish protocol", "publish", ["protocol": "1"], "protocol = 6 OR"),
     Rule("publish allow_from no list", "publish", ["allow_from": "'{}'"], "json_type(allow_from)"),
     Rule("publish allow_from no JSON", "publish", ["allow_from": "'x'"], "json_valid(allow_from)"),
     Rule("expose of no container", "expose", ["container": "9"], "FOREIGN KEY"),
@@ -174,7 +174,7 @@ struct SchemaRuleTests {
     Rule("expose port 0", "expose", ["first": "0"], "first BETWEEN"),
     Rule("expose range reversed", "expose", ["last": "8999"], "first BETWEEN"),
     Rule("expose port 65536", "expose", ["last": "65536"], "last <= 65535"),
-    Rule("expose protocol", "expose", ["protocol": "1"], "protocol IN"),
+    Rule("expose protocol", "expose", ["protocol": "1"], "protocol = 6 OR"),
   ]
 
   private static let bindings = [
@@ -185,9 +185,9 @@ struct SchemaRuleTests {
     Rule("the request of a binding is removed", "DELETE FROM publish", "FOREIGN KEY"),
     Rule("binding position taken", "binding", ["position": "0"], "binding.container, binding.position"),
     Rule("binding position negative", "binding", ["position": "-1"], "position >= 0"),
-    Rule("isolated publishes nothing", "binding", ["mode": "'isolated'"], "mode IN"),
+    Rule("isolated publishes nothing", "binding", ["mode": "'isolated'"], "mode = 'nat' OR"),
     Rule("binding family", "binding", ["family": "5"], "family IN"),
-    Rule("binding protocol", "binding", ["protocol": "1"], "protocol IN"),
+    Rule("binding protocol", "binding", ["protocol": "1"], "protocol = 6 OR"),
     Rule("host address of the other family", "binding", ["host_address": "'::'"], "instr(host_address"),
     Rule("container address of the other family", "binding", ["container_address": "'::2'"], "instr(container_address"),
     Rule("host address empty", "binding", ["host_address": "''"], "host_address <> ''"),

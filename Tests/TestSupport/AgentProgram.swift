@@ -1,3 +1,4 @@
+import CLinux
 import Feed
 import Glibc
 import PortMaps
@@ -73,9 +74,15 @@ package final class AgentProgram {
     ["run", "--socket", socket, "--database", database, "--config", configuration]
   }
 
-  /// Starts it and waits for its end.
+  /// Starts it and waits for its end; one that lives on after half a minute is killed, and fails the test.
   package func startAndEnd(environment: [String] = []) throws -> End {
     process = try spawn(arguments, environment: environment)
+    let pidfd = try Descriptor(clinux_pidfd_open(process, 0), "pidfd_open")
+    var end = pollfd(fd: pidfd.number, events: Int16(POLLIN), revents: 0)
+    guard poll(&end, 1, 30_000) > 0 else {
+      kill()
+      throw NetworkNamespace.Failure(description: "the agent does not end:\n\(try read(log))")
+    }
     return wait()
   }
 

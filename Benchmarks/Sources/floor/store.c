@@ -3,7 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum statement { begin, commit, container, endpoint, publish, binding, revision, stop, statement_count };
+enum statement {
+  begin, commit, container, endpoint, publish, binding, revision,
+  find, no_binding, no_publish, no_endpoint, no_container, statement_count
+};
 static const char *const sql[statement_count] = {
     "BEGIN IMMEDIATE",
     "COMMIT",
@@ -15,7 +18,11 @@ static const char *const sql[statement_count] = {
     " container_address, container_first, container_last, request, allow_from)"
     " VALUES (?1, ?2, 'net', 'nat', ?3, 6, ?4, ?5, ?5, ?6, 80, 80, 0, '[]')",
     "UPDATE revision SET value = value + 1",
-    "DELETE FROM container WHERE source = 'floor' AND id = ?1",
+    "SELECT row FROM container WHERE source = 'floor' AND id = ?1",
+    "DELETE FROM binding WHERE container = ?1 AND position = ?2",
+    "DELETE FROM publish WHERE container = ?1 AND position = ?2",
+    "DELETE FROM endpoint WHERE container = ?1 AND position = ?2",
+    "DELETE FROM container WHERE row = ?1",
 };
 
 struct store {
@@ -31,7 +38,7 @@ static _Noreturn void fail(struct store *s) {
 struct store *store_open(const char *path) {
   struct store *s = calloc(1, sizeof *s);
   const char *settings = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
-                         "PRAGMA secure_delete = OFF; PRAGMA journal_size_limit = 16777216";
+                         "PRAGMA secure_delete = OFF; PRAGMA journal_size_limit = 16777216; PRAGMA wal_autocheckpoint = 2000";
   if (sqlite3_open(path, &s->database) != SQLITE_OK) fail(s);
   if (sqlite3_exec(s->database, settings, NULL, NULL, NULL) != SQLITE_OK) fail(s);
   for (int i = 0; i < statement_count; i++) {
@@ -86,11 +93,25 @@ void store_start(struct store *s, struct mapping m) {
   run(s, revision);
 }
 
+static void delete_row(struct store *s, enum statement which, sqlite3_int64 container, int position) {
+  sqlite3_bind_int64(s->statements[which], 1, container);
+  sqlite3_bind_int(s->statements[which], 2, position);
+  run(s, which);
+}
+
 void store_stop(struct store *s, struct mapping m) {
   char name[16];
   snprintf(name, sizeof name, "c%d", m.index);
-  text(s, stop, 1, name);
-  run(s, stop);
+  text(s, find, 1, name);
+  if (sqlite3_step(s->statements[find]) != SQLITE_ROW) fail(s);
+  sqlite3_int64 row = sqlite3_column_int64(s->statements[find], 0);
+  sqlite3_reset(s->statements[find]);
+  delete_row(s, no_binding, row, 0);
+  delete_row(s, no_binding, row, 1);
+  delete_row(s, no_publish, row, 0);
+  delete_row(s, no_endpoint, row, 0);
+  sqlite3_bind_int64(s->statements[no_container], 1, row);
+  run(s, no_container);
   run(s, revision);
 }
 

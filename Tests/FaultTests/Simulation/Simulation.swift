@@ -63,7 +63,7 @@ final class Simulation {
     while counts.steps < steps {
       let random = Int.random(in: 0..<100, using: &generator.random)
       // Larger rounds hide more of what a snapshot evicts than the model is known to follow.
-      let events = someEvents(upTo: generator.random.oneIn(4) ? 24 : 1)
+      let events = someEvents(upTo: generator.random.oneIn(4) ? 64 : 1)
       do {
         switch random {
         case ..<6: try crash(during: events)
@@ -147,17 +147,16 @@ final class Simulation {
   private func edit() {
     counts.edits += 1
     isTampered = true
-    let (random, elements) = (Int.random(in: 0..<6, using: &generator.random), kernel.table?.elements ?? [:])
-    // In an order that a seed repeats.
-    let identity = elements.keys.map { ("\($0)", $0) }.sorted { $0.0 < $1.0 }
-      .randomElement(using: &generator.random)?.1
     let foreign = Element(
       .any4, .port(.tcp, UInt16.random(in: 8000...8011, using: &generator.random)), .destination("10.9.9.9", 1))
-    switch random {
+    switch Int.random(in: 0..<6, using: &generator.random) {
     case 0: kernel.removeTable()
     case 1: kernel.deface()
     case 2, 3: kernel.insert(foreign)
-    default: if let identity { kernel.remove(identity) }
+    default:
+      // In an order that a seed repeats.
+      let identities = (kernel.table?.elements ?? [:]).keys.map { ("\($0)", $0) }.sorted { $0.0 < $1.0 }
+      if let identity = identities.randomElement(using: &generator.random) { kernel.remove(identity.1) }
     }
   }
 
