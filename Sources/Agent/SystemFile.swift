@@ -4,17 +4,20 @@ import PortMaps
 /// Small files of /proc and /sys, which are read and written whole.
 enum SystemFile {
   /// `nil` when the file cannot be opened or read, which for these files means that the kernel has no such thing.
-  static func read(_ path: String) -> String? {
+  /// `chunk`: bytes asked for at a time.
+  static func read(_ path: String, chunk: Int = 65536) -> String? {
     let file = open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { return nil }
     defer { close(file) }
     var bytes: [UInt8] = []
     while true {
-      var chunk = [UInt8](repeating: 0, count: 65536)
-      let count = Glibc.read(file, &chunk, chunk.count)
-      if count < 0 { return nil }
-      if count == 0 { return String(decoding: bytes, as: UTF8.self) }
-      bytes += chunk[..<count]
+      var result = 0
+      bytes += [UInt8](unsafeUninitializedCapacity: chunk) { buffer, count in
+        result = Glibc.read(file, buffer.baseAddress, chunk)
+        count = max(result, 0)
+      }
+      if result < 0 { return nil }
+      if result == 0 { return String(decoding: bytes, as: UTF8.self) }
     }
   }
 
@@ -34,7 +37,15 @@ struct Sysctl: Hashable {
   init(path: String) { name = path }
 
   /// `nil` when the kernel does not have it.
-  var value: String? { SystemFile.read("/proc/sys/" + name).map { String($0.prefix { $0 != "\n" }) } }
+  ///
+  /// The kernel makes a buffer as large as the reader's and, of a list of ports, tells the rest to nobody who comes back for it
+  /// (`proc_do_large_bitmap`): so a small buffer first, and a large one for what nearly fills it.
+  var value: String? {
+    let (path, small) = ("/proc/sys/" + name, 1024)
+    guard var text = SystemFile.read(path, chunk: small) else { return nil }
+    if text.utf8.count > small - 16 { text = SystemFile.read(path) ?? text }
+    return String(text.prefix { $0 != "\n" })
+  }
   func set(_ value: String) throws(Errno) { try SystemFile.write(value, to: "/proc/sys/" + name) }
 
   /// Without it no packet of the family reaches a container.

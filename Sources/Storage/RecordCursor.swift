@@ -42,15 +42,6 @@ struct Selection {
 
   static let all = Selection("% > 0")
   static let row = Selection("% = ?")
-  static let onNetwork = Selection("% IN (SELECT container FROM endpoint WHERE network = ?)")
-  static let withID = Selection("% IN (SELECT row FROM container WHERE id = ?)")
-  static let withName = Selection("% IN (SELECT row FROM container WHERE name = ?)")
-  /// Whose id or name lies between two bounds each.
-  static let between = Selection(
-    """
-    % IN (SELECT row FROM container WHERE id BETWEEN ? AND ? UNION
-      SELECT row FROM container WHERE name BETWEEN ? AND ? LIMIT \(Store.candidateLimit))
-    """)
 }
 
 /// Reads containers in row order: one query for each table, all in that order, merged as they advance. So the number of

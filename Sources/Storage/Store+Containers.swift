@@ -8,18 +8,17 @@ extension Store {
   static let candidateLimit = 16
 
   package func container(source: String, id: String) throws(StoreError) -> ContainerRecord? {
-    let operation = "read container \(id)"
-    let row: Int64? = try perform(operation) { db in
-      try first(db.rows("SELECT row FROM container WHERE id = ? AND source = ?", id, source))
-    }
     // Most starts are of a container that is not there: then one statement is all.
-    guard let row else { return nil }
-    return try read(operation, .row, row).first
+    try read("read container \(id)") { db in
+      try db.rows("SELECT row FROM container WHERE id = ? AND source = ?", id, source)
+    }.first
   }
 
   /// The containers attached to a network, in row order.
   package func containers(on networkID: String) throws(StoreError) -> [ContainerRecord] {
-    try read("read containers of network \(networkID)", .onNetwork, networkID)
+    try read("read containers of network \(networkID)") { db in
+      try db.rows("SELECT container FROM endpoint WHERE network = ? ORDER BY container", networkID)
+    }
   }
 
   package func containerCount(on networkID: String) throws(StoreError) -> Int {
@@ -32,21 +31,16 @@ extension Store {
   package func containers(
     at addresses: [IPAddress], otherThan rows: Set<Int64>
   ) throws(StoreError) -> [ContainerRecord] {
+    func operation() -> String { "read containers at \(addresses)" }
     var found: Set<Int64> = []
-    try perform("read containers at \(addresses)") { db in
+    try perform(operation()) { db in
       // IN would put them into a temporary table.
       for address in addresses {
-        let cursor = try db.rows("SELECT container FROM binding WHERE container_address = ?", address)
-        while let row = try cursor.next() {
-          let row: Int64 = try row.get(0)
-          if !rows.contains(row) { found.insert(row) }
-        }
+        found.formUnion(try numbers(db.rows("SELECT container FROM binding WHERE container_address = ?", address)))
       }
     }
-    var records: [ContainerRecord] = []
-    // Usually nobody: then one statement is all.
-    for row in found.sorted() { records += try read("read containers at \(addresses)", .row, row) }
-    return records
+    // Usually nobody.
+    return try read(operation(), found.subtracting(rows).sorted())
   }
 
   /// What a person may mean by `reference`, as Docker understands it: the containers with that id, else those with that
@@ -54,14 +48,24 @@ extension Store {
   package func containers(named reference: String) throws(StoreError) -> [ContainerRecord] {
     guard !reference.isEmpty else { return [] }
     let operation = "read container \(reference)"
-    let byID = try read(operation, .withID, reference)
+    let byID = try read(operation) { db in
+      try db.rows("SELECT row FROM container WHERE id = ? ORDER BY row", reference)
+    }
     guard byID.isEmpty else { return byID }
-    let byName = try read(operation, .withName, reference)
+    let byName = try read(operation) { db in
+      try db.rows("SELECT row FROM container WHERE name = ? ORDER BY row", reference)
+    }
     guard byName.isEmpty else { return byName }
     // U+10FFFF sorts after every continuation: text is compared by its UTF-8 bytes. LIKE and GLOB cannot use the index
     // with a bound pattern.
     let last = reference + "\u{10FFFF}"
-    return try read(operation, .between, reference, last, reference, last)
+    return try read(operation) { db in
+      try db.rows(
+        """
+        SELECT row FROM container WHERE id BETWEEN ? AND ? UNION
+        SELECT row FROM container WHERE name BETWEEN ? AND ? ORDER BY row LIMIT ?
+        """, reference, last, reference, last, Self.candidateLimit)
+    }
   }
 
   /// Ids of all containers of a source, in order.
@@ -88,15 +92,27 @@ extension Store {
     while let record = try perform(operation, { _ in try cursor.next() }) { try body(record) }
   }
 
-  private func read<each Argument: Bindable>(
-    _ operation: @autoclosure () -> String, _ selection: Selection, _ arguments: repeat each Argument
+  /// The containers whose row numbers `rows` selects, in that order.
+  private func read(
+    _ operation: @autoclosure () -> String, _ rows: (Database) throws -> Rows
   ) throws(StoreError) -> [ContainerRecord] {
-    try perform(operation()) { db in
-      var cursor = try RecordCursor(selection) { try db.rows($0, repeat each arguments) }
-      var records: [ContainerRecord] = []
-      while let record = try cursor.next() { records.append(record) }
-      return records
+    try read(operation(), try perform(operation()) { db in try numbers(rows(db)) })
+  }
+
+  private func read(_ operation: @autoclosure () -> String, _ rows: [Int64]) throws(StoreError) -> [ContainerRecord] {
+    if rows.isEmpty { return [] }
+    return try perform(operation()) { db in
+      try rows.compactMap { row in
+        var cursor = try RecordCursor(.row) { try db.rows($0, row) }
+        return try cursor.next()
+      }
     }
+  }
+
+  private func numbers(_ rows: Rows) throws -> [Int64] {
+    var numbers: [Int64] = []
+    while let row = try rows.next() { numbers.append(try row.get(0)) }
+    return numbers
   }
 }
 

@@ -188,4 +188,15 @@ extension HoldingTests {
     let agent = try await agent()
     #expect(try agent.succeed(start(publish)).warningCodes == warnings)
   }
+
+  /// One that takes more than one read(2), of which the kernel answers the first only.
+  @Test func aLongListOfReservedPortsIsHeededToItsEnd() async throws {
+    let agent = try await agent()
+    let reserved = stride(from: 40000, through: 40598, by: 2).map(String.init).joined(separator: ",")
+    try await agent.namespace.command("sysctl", "-qw", "net.ipv4.ip_local_port_range=40596 40599")
+    try await agent.namespace.command("sysctl", "-qw", "net.ipv4.ip_local_reserved_ports=\(reserved)")
+    try agent.succeed(start("80", "81"))
+    let mappings = try #require(try agent.succeed(#"{"query":"list"}"#).mappings)
+    #expect(Set(mappings.map { "\($0["host_port"] ?? .null)" }) == ["40597", "40599"])
+  }
 }

@@ -53,8 +53,9 @@ struct Model {
   /// More than one where a network that may have been evicted has the name, too.
   private func networkIDs(_ reference: String) -> [String] {
     if networks[reference] != nil { return [reference] }
-    let named = networks.values.filter { $0.name == reference }.map(\.id).sorted()
-    return named.isEmpty ? [reference] : named
+    let named = Set(
+      (Array(networks.values) + otherNetworks.values.joined()).filter { $0.name == reference }.map(\.id))
+    return named.isEmpty ? [reference] : named.sorted()
   }
 
   // MARK: What was answered

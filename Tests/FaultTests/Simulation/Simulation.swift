@@ -62,8 +62,8 @@ final class Simulation {
   func run(steps: Int) throws {
     while counts.steps < steps {
       let random = Int.random(in: 0..<100, using: &generator.random)
-      // Larger rounds hide more of what a snapshot evicts than the model is known to follow.
-      let events = someEvents(upTo: generator.random.oneIn(4) ? 64 : 1)
+      // As a busy agent has them, and as an idle one has.
+      let events = someEvents(upTo: generator.random.oneIn(4) ? 200 : 1)
       do {
         switch random {
         case ..<6: try crash(during: events)
