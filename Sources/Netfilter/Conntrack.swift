@@ -2,11 +2,12 @@ import CNetfilter
 import Glibc
 import PortMaps
 
-// Ends tracked flows (ctnetlink). One dump per protocol and family, which the kernel filters by protocol and, where only
-// one port is asked for, by port; then one delete for each flow that matches, by its original tuple and its id, so that a
-// flow that began meanwhile is never hit.
+// Ends tracked flows (ctnetlink): a dump, then one delete for each flow that matches, by its original tuple and its id, so that
+// a flow that began meanwhile is never hit.
 //
-// The cost is that of the dump, about 0.3 µs for each flow in the kernel's table: run it off the reply path.
+// Each dump walks through the kernel's whole hash table, empty buckets too, which takes 5 ms where there are 262,144 of them: run
+// it off the reply path. Few flows are dumped all at once. Of many the kernel is asked for some: by protocol and, where only one
+// port is wanted, by port, in a dump for each family, as it filters for one at a time.
 
 /// The connection tracking table of the calling thread's network namespace.
 package struct Conntrack: ~Copyable {
@@ -33,17 +34,27 @@ package struct Conntrack: ~Copyable {
   ///
   /// - Parameter isLocal: Whether an address is one of this host.
   package func end(_ stale: [StaleFlows], isLocal: (IPAddress) -> Bool) throws(KernelError) -> Int {
+    let count = try self.count()
+    if count == 0 || stale.isEmpty { return 0 }
     var ended = 0
-    let groups = Dictionary(grouping: stale) { Filter(transport: $0.transport, family: $0.hostAddress.family) }
-    for (filter, stale) in groups {
-      var filter = filter
-      if stale.count == 1, stale[0].hostPorts.isSingle { filter.port = stale[0].hostPorts.first }
-      let flows = try dump(filter) { destination, source in
-        stale.contains { $0.contains(destination: destination, source: source, isLocal: isLocal) }
+    for (filter, stale) in count <= Self.few ? [(nil, stale)] : Self.filters(for: stale) {
+      let flows = try dump(filter) { transport, destination, source in
+        stale.contains { $0.contains(transport, destination: destination, source: source, isLocal: isLocal) }
       }
       for flow in flows where try delete(flow) { ended += 1 }
     }
     return ended
+  }
+
+  /// As many as are dumped in the time of another walk, 2 µs each.
+  private static let few: UInt32 = 1000
+
+  private static func filters(for stale: [StaleFlows]) -> [(Filter?, [StaleFlows])] {
+    Dictionary(grouping: stale) { Filter(transport: $0.transport, family: $0.hostAddress.family) }.map { filter, stale in
+      var filter = filter
+      if stale.count == 1, stale[0].hostPorts.isSingle { filter.port = stale[0].hostPorts.first }
+      return (filter, stale)
+    }
   }
 
   private struct Filter: Hashable {
@@ -64,9 +75,10 @@ package struct Conntrack: ~Copyable {
     }
     deinit { nfct_destroy(pointer) }
 
-    func side(_ family: AddressFamily, _ ipv4: nf_conntrack_attr, _ ipv6: nf_conntrack_attr, _ port: nf_conntrack_attr)
-      -> Side?
-    {
+    var family: AddressFamily { nfct_get_attr_u8(pointer, ATTR_ORIG_L3PROTO) == AF_INET ? .ipv4 : .ipv6 }
+    var transport: TransportProtocol? { TransportProtocol(rawValue: nfct_get_attr_u8(pointer, ATTR_ORIG_L4PROTO)) }
+
+    func side(_ ipv4: nf_conntrack_attr, _ ipv6: nf_conntrack_attr, _ port: nf_conntrack_attr) -> Side? {
       let attribute = family == .ipv4 ? ipv4 : ipv6
       guard nfct_attr_is_set(pointer, attribute) > 0, nfct_attr_is_set(pointer, port) > 0,
         let bytes = nfct_get_attr(pointer, attribute),
@@ -79,10 +91,28 @@ package struct Conntrack: ~Copyable {
 
   // MARK: Messages
 
+  /// How many flows there are.
+  private func count() throws(KernelError) -> UInt32 {
+    try withMessage(IPCTNL_MSG_CT_GET_STATS, NLM_F_ACK, nil) { _ in
+    } receive: { (answer) throws(KernelError) in
+      var count: UInt32?
+      try answer.forEach("count the tracked flows") { message in
+        // CTA_STATS_GLOBAL_ENTRIES in network byte order, the first attribute.
+        guard let attribute = mnl_nlmsg_get_payload_offset(message, MemoryLayout<nfgenmsg>.size) else { return }
+        count = UInt32(bigEndian: mnl_attr_get_u32(attribute.assumingMemoryBound(to: nlattr.self)))
+      }
+      // A kernel that does not say has as many as there may be.
+      return count ?? .max
+    }
+  }
+
   //  nlmsghdr | nfgenmsg | CTA_TUPLE_ORIG { CTA_TUPLE_PROTO { CTA_PROTO_NUM, CTA_PROTO_DST_PORT } } | CTA_FILTER { flags }
-  private func dump(_ filter: Filter, _ wanted: (Side, Side) -> Bool) throws(KernelError) -> [Flow] {
-    let operation = "read the tracked \(filter.transport) flows"
-    return try withMessage(IPCTNL_MSG_CT_GET, NLM_F_DUMP, filter.family) { message in
+  private func dump(
+    _ filter: Filter?, _ wanted: (TransportProtocol, Side, Side) -> Bool
+  ) throws(KernelError) -> [Flow] {
+    let operation = "read the tracked \(filter.map { "\($0.transport) " } ?? "")flows"
+    return try withMessage(IPCTNL_MSG_CT_GET, NLM_F_DUMP, filter?.family) { message in
+      guard let filter else { return }
       // CTA_FILTER_F_CTA_PROTO_NUM and …_DST_PORT of net/netfilter/nf_internals.h. Kernels before 5.8 ignore the filter.
       var flags: UInt32 = 1 << 3
       let tuple = mnl_attr_nest_start(message, UInt16(CTA_TUPLE_ORIG.rawValue))
@@ -100,11 +130,10 @@ package struct Conntrack: ~Copyable {
     } receive: { (answer) throws(KernelError) in
       var flows: [Flow] = []
       try answer.forEach(operation) { message in
-        guard let flow = Flow(), nfct_nlmsg_parse(message, flow.pointer) >= 0,
-          nfct_get_attr_u8(flow.pointer, ATTR_ORIG_L4PROTO) == filter.transport.rawValue,
-          let destination = flow.side(filter.family, ATTR_ORIG_IPV4_DST, ATTR_ORIG_IPV6_DST, ATTR_ORIG_PORT_DST),
-          let source = flow.side(filter.family, ATTR_REPL_IPV4_SRC, ATTR_REPL_IPV6_SRC, ATTR_REPL_PORT_SRC),
-          wanted(destination, source)
+        guard let flow = Flow(), nfct_nlmsg_parse(message, flow.pointer) >= 0, let transport = flow.transport,
+          let destination = flow.side(ATTR_ORIG_IPV4_DST, ATTR_ORIG_IPV6_DST, ATTR_ORIG_PORT_DST),
+          let source = flow.side(ATTR_REPL_IPV4_SRC, ATTR_REPL_IPV6_SRC, ATTR_REPL_PORT_SRC),
+          wanted(transport, destination, source)
         else { return }
         flows.append(flow)
       }
@@ -114,8 +143,7 @@ package struct Conntrack: ~Copyable {
 
   /// Returns false when it had ended by itself.
   private func delete(_ flow: Flow) throws(KernelError) -> Bool {
-    let family: AddressFamily = nfct_get_attr_u8(flow.pointer, ATTR_ORIG_L3PROTO) == AF_INET ? .ipv4 : .ipv6
-    return try withMessage(IPCTNL_MSG_CT_DELETE, NLM_F_ACK, family) { message in
+    try withMessage(IPCTNL_MSG_CT_DELETE, NLM_F_ACK, flow.family) { message in
       nfct_nlmsg_build(message, flow.pointer)
     } receive: { (answer) throws(KernelError) in
       do throws(KernelError) {
@@ -172,8 +200,9 @@ package struct Conntrack: ~Copyable {
     }
   }
 
+  /// `family`: `nil` for both.
   private func withMessage<Result>(
-    _ type: cntl_msg_types, _ flags: Int32, _ family: AddressFamily, build: (UnsafeMutablePointer<nlmsghdr>) -> Void,
+    _ type: cntl_msg_types, _ flags: Int32, _ family: AddressFamily?, build: (UnsafeMutablePointer<nlmsghdr>) -> Void,
     receive: (Answer) throws(KernelError) -> Result
   ) throws(KernelError) -> Result {
     var buffer = [UInt8](repeating: 0, count: 8192)
@@ -185,7 +214,8 @@ package struct Conntrack: ~Copyable {
       message.pointee.nlmsg_flags = UInt16(NLM_F_REQUEST | flags)
       message.pointee.nlmsg_seq = sequence
       let header = mnl_nlmsg_put_extra_header(message, MemoryLayout<nfgenmsg>.size)
-      header?.assumingMemoryBound(to: nfgenmsg.self).pointee.nfgen_family = UInt8(family == .ipv4 ? AF_INET : AF_INET6)
+      header?.assumingMemoryBound(to: nfgenmsg.self).pointee.nfgen_family =
+        UInt8(family.map { $0 == .ipv4 ? AF_INET : AF_INET6 } ?? AF_UNSPEC)
       build(message)
       return mnl_socket_sendto(socket, message, Int(message.pointee.nlmsg_len))
     }

@@ -44,10 +44,11 @@ package struct StaleFlows: Sendable, Hashable {
   ///
   /// `isLocal`: whether an address is one of this host; a container's own queries to a server elsewhere are not ours.
   package func contains(
-    destination: (address: IPAddress, port: UInt16), source: (address: IPAddress, port: UInt16),
-    isLocal: (IPAddress) -> Bool
+    _ transport: TransportProtocol, destination: (address: IPAddress, port: UInt16),
+    source: (address: IPAddress, port: UInt16), isLocal: (IPAddress) -> Bool
   ) -> Bool {
-    guard hostPorts.ports.contains(destination.port), destination.address.family == hostAddress.family,
+    guard transport == self.transport, hostPorts.ports.contains(destination.port),
+      destination.address.family == hostAddress.family,
       hostAddress.isAny || hostAddress == destination.address
     else { return false }
     let leadsToContainer =
