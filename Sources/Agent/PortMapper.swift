@@ -56,6 +56,9 @@ package final class PortMapper {
   var administrators: Set<ConnectionID> = []
   /// Called with each change of a mapping, for every connection that watches.
   package var tellWatchers: ([ConnectionID], [(Change, Mapping)]) -> Void = { _, _ in }
+  /// Open from its first use on: to close a socket of nfnetlink, the kernel waits until what the last transaction has removed is
+  /// gone, up to 10 ms (`nft_rcv_nl_event`).
+  private var conntrack: Conntrack?
   /// Whether the database may have flows that are still to be ended.
   package internal(set) var hasStaleFlows = true
   /// The kernel's table may be another than what is stored, by an attempt of ours that failed half-way.
@@ -303,12 +306,14 @@ package final class PortMapper {
       let (stale, last) = try store.staleFlows()
       if stale.isEmpty { return }
       let local = held.localAddresses
-      let ended = try Conntrack.open().end(stale) { $0.isLoopback || local.contains($0) }
+      if conntrack == nil { conntrack = try Conntrack.open() }
+      let ended = try conntrack?.end(stale) { $0.isLoopback || local.contains($0) } ?? 0
       crashPoint("flows-ended")
       try store.forgetStaleFlows(through: last)
       crashPoint("flows-forgotten")
       if ended > 0 { log.info("stale flows ended", metadata: ["flows": "\(ended)"]) }
     } catch {
+      conntrack = nil
       log.error("could not end stale flows", metadata: ["error": "\(error)"])
     }
   }
