@@ -63,7 +63,7 @@ final class Simulation {
     while counts.steps < steps {
       let random = Int.random(in: 0..<100, using: &generator.random)
       // As a busy agent has them, and as an idle one has.
-      let events = someEvents(upTo: generator.random.oneIn(4) ? 200 : 1)
+      let events = someEvents(upTo: generator.random.oneIn(3) ? 200 : 1)
       do {
         switch random {
         case ..<6: try crash(during: events)
