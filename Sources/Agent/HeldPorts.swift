@@ -88,7 +88,8 @@ final class HeldPorts {
     waiting[port] = nil
     if case .inUse(let holder) = hold(port, keeping: true) {
       waiting[port] = Waiting(
-        reason: .hostPortInUse, message: "host port \(port) is in use by \(holder()); the mapping works but is not held")
+        reason: .hostPortInUse, message: "host port \(port) is in use by \(holder()); the mapping works but is not held"
+      )
     }
   }
 

@@ -32,6 +32,9 @@ package struct FeedClient: ~Copyable {
   private var taken = 0
   private var scanned = 0
 
+  /// For who wants to set more about it than this does.
+  package var descriptor: Int32 { socket.number }
+
   private init(socket: consuming FileDescriptor, path: String) {
     self.socket = socket
     self.path = path

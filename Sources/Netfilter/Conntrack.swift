@@ -50,7 +50,8 @@ package struct Conntrack: ~Copyable {
   private static let few: UInt32 = 1000
 
   private static func filters(for stale: [StaleFlows]) -> [(Filter?, [StaleFlows])] {
-    Dictionary(grouping: stale) { Filter(transport: $0.transport, family: $0.hostAddress.family) }.map { filter, stale in
+    Dictionary(grouping: stale) { Filter(transport: $0.transport, family: $0.hostAddress.family) }.map {
+      filter, stale in
       var filter = filter
       if stale.count == 1, stale[0].hostPorts.isSingle { filter.port = stale[0].hostPorts.first }
       return (filter, stale)

@@ -18,7 +18,7 @@ extension Store {
   }
 
   func write(revision: Int) throws(StoreError) {
-    try perform("advance revision") { db in try db.run("UPDATE revision SET value = ?", revision) }
+    try perform("advance revision") { db in try db.run("UPDATE revision SET value = ? WHERE one = 1", revision) }
   }
 
   /// The feeds that have a network or a container.

@@ -103,6 +103,19 @@ struct CostTests {
     #expect(plans.contains { $0.1.contains { $0.contains("binding_by_container_port") } })
   }
 
+  /// Each would be made, with pages of its own, whenever the statement is executed.
+  @Test func noStatementOfAnEventMakesATemporaryTable() throws {
+    try event(20000)
+    let statements = prepared.compactMap { sqlite3_sql($0).map { String(cString: $0) } }
+      .filter { ["UPDATE", "DELETE", "INSERT"].contains($0.prefix(6)) }
+    #expect(statements.count > 10)
+    for sql in statements {
+      // With the programs of triggers and foreign keys.
+      let operations = Set(try rows("EXPLAIN " + sql).map { $0[1] })
+      #expect(operations.contains("Halt") && !operations.contains("OpenEphemeral"), "\(sql)")
+    }
+  }
+
   /// The five reach classes, and the table that has one row.
   private static let constant: Set<String> = ["SCAN 5 CONSTANT ROWS", "SCAN class", "SCAN revision"]
 
@@ -111,12 +124,13 @@ struct CostTests {
     let triggers = try rows(
       "SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'binding' AND sql LIKE '%INSERT%'"
     ).map { $0[0] }
-    return triggers.map { trigger in
-      let body = trigger.split(separator: "\n").drop { !$0.hasSuffix("BEGIN") }.dropFirst().dropLast()
-      let columns = ["family", "protocol", "host_address", "host_first", "host_last"]
-      return columns.reduce(body.joined(separator: " ")) { $0.replacing("NEW.\($1)", with: "?") }
-        .replacing("RAISE(ABORT, 'host port already allocated')", with: "1")
-        .replacing(";", with: "").replacing("  ", with: "")
+    return triggers.flatMap { trigger in
+      let lines = trigger.split(separator: "\n").drop { !$0.hasSuffix("BEGIN") }.dropFirst().dropLast()
+      return lines.joined(separator: " ").split(separator: ";").map { body in
+        let columns = ["family", "protocol", "host_address", "host_first", "host_last"]
+        return columns.reduce(String(body)) { $0.replacing("NEW.\($1)", with: "?") }
+          .replacing("RAISE(ABORT, 'host port already allocated')", with: "1").replacing("  ", with: "")
+      }
     }
   }
 

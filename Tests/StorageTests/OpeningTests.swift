@@ -98,6 +98,35 @@ struct OpeningTests {
     _ = try open()
   }
 
+  /// As each earlier version left it, with a container.
+  @Test(arguments: 1..<Migration.all.count) func anOlderDatabaseKeepsWhatItHas(version: Int) throws {
+    let record = try simpleRecord(1)
+    do {
+      try write([], to: path)
+      let old = try Database(path)
+      try old.execute("PRAGMA application_id = \(Schema.applicationID); PRAGMA journal_mode = WAL")
+      for migration in Migration.all.prefix(version) { try old.execute(migration.sql) }
+      try old.execute("PRAGMA user_version = \(version)")
+      // The same rows in every version so far.
+      let new = try Store.open(at: path + ".new", access: .readWrite)
+      try new.record(mynet)
+      _ = try new.record(record)
+      try old.execute("ATTACH '\(path).new' AS new")
+      for table in ["network", "container", "endpoint", "publish"] {
+        try old.execute("INSERT INTO \(table) SELECT * FROM new.\(table)")
+      }
+    }
+    let store = try open()
+    let found = try #require(try store.container(source: "default", id: record.container.id))
+    #expect(found.container == record.container)
+    try store.removeContainer(row: found.row)
+    #expect(try store.record(record) == 2)
+    // The connection that has migrated knows the schema it has made.
+    #expect(throws: StoreError.self) { try store.removeNetwork(id: mynet.id) }
+    try store.removeContainer(row: 2)
+    try store.removeNetwork(id: mynet.id)
+  }
+
   enum Damage: String, CaseIterable, Sendable {
     case text, short, foreignDatabase, newer, header, schemaPage, truncated, triggerDropped
   }

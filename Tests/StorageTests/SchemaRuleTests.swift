@@ -114,7 +114,7 @@ struct SchemaRuleTests {
     Rule("network source empty", "network", ["source": "''"], "source <> ''"),
     Rule("network name taken", "network", ["name": "'mynet'"], "network.name"),
     Rule("network name empty", "network", ["name": "''"], "name <> ''"),
-    Rule("unknown driver", "network", ["driver": "'overlay'", "bridge": "NULL"], "driver IN"),
+    Rule("unknown driver", "network", ["driver": "'overlay'", "bridge": "NULL"], "driver = 'bridge' OR"),
     Rule("bridge taken", "network", ["bridge": "'br-mynet'"], "network.bridge"),
     Rule("bridge name of 16 bytes", "network", ["bridge": "'sixteen-bytes-16'"], "BETWEEN 1 AND 15"),
     Rule("bridge name of 8 letters and 16 bytes", "network", ["bridge": "'éééééééé'"], "BETWEEN 1 AND 15"),

@@ -183,7 +183,12 @@ package final class AgentProgram {
 /// One connection to an agent.
 package final class AgentClient {
   private var client: FeedClient
-  package init(_ client: consuming FeedClient) { self.client = client }
+  /// An agent that does not answer for two minutes fails the test instead of keeping it.
+  package init(_ client: consuming FeedClient) {
+    var limit = timeval(tv_sec: 120, tv_usec: 0)
+    setsockopt(client.descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    self.client = client
+  }
 
   package func send(_ line: String) throws { try client.send(Array(line.utf8)) }
 

@@ -17,7 +17,7 @@ static const char *const sql[statement_count] = {
     "INSERT INTO binding (container, position, network, mode, family, protocol, host_address, host_first, host_last,"
     " container_address, container_first, container_last, request, allow_from)"
     " VALUES (?1, ?2, 'net', 'nat', ?3, 6, ?4, ?5, ?5, ?6, 80, 80, 0, '[]')",
-    "UPDATE revision SET value = value + 1",
+    "UPDATE revision SET value = value + 1 WHERE one = 1",
     "SELECT row FROM container WHERE source = 'floor' AND id = ?1",
     "DELETE FROM binding WHERE container = ?1 AND position = ?2",
     "DELETE FROM publish WHERE container = ?1 AND position = ?2",
