@@ -266,15 +266,14 @@ package final class PortMapper {
   /// Containers that `scope` did not touch and that share a container address with one it did. They may publish the same
   /// port of it, which is one element, and stays until the last of them goes.
   private func neighbours(of scope: Scope) throws -> [ContainerRecord] {
-    var (rows, own): (Set<Int64>, [IPAddress: Int]) = ([], [:])
+    var (rows, addresses): (Set<Int64>, Set<IPAddress>) = ([], [])
     for change in scope.containers.values {
-      for record in [change.before, change.after].compactMap(\.self) { rows.insert(record.row) }
-      for binding in change.before?.bindings ?? [] { own[binding.containerAddress, default: 0] += 0 }
-      for binding in change.after?.bindings ?? [] { own[binding.containerAddress, default: 0] += 1 }
+      for record in [change.before, change.after].compactMap(\.self) {
+        rows.insert(record.row)
+        for binding in record.bindings { addresses.insert(binding.containerAddress) }
+      }
     }
-    // Usually none: then there is nothing to be read.
-    let shared = own.filter { address, count in table.count(of: address) > count }.keys
-    return shared.isEmpty ? [] : try store.containers(at: Array(shared), otherThan: rows)
+    return try store.containers(at: Array(addresses), otherThan: rows)
   }
 
   /// The kernel has the round: sockets of ports that nobody owns any more go, watchers learn of it.

@@ -1,29 +1,20 @@
-/// Which host ports our containers own, and which container addresses are in use. One lookup per port and address, whatever
-/// the number of mappings.
+/// Which host ports our containers own. One lookup per port and address, whatever the number of mappings.
 ///
 /// It mirrors the `binding` table of the database, where a trigger enforces the same.
 package struct PortTable: Sendable {
   private var claims = PortClaims<Int64>()
-  private var counts: [IPAddress: Int] = [:]
 
   package init() {}
 
   /// Who owns `port`, counting overlaps of "any address" and specific ones; `nil` when it is free.
   package func owner(of port: HostPort) -> Int64? { claims.owner(of: port) }
 
-  /// How many bindings lead to a container address.
-  package func count(of address: IPAddress) -> Int { counts[address] ?? 0 }
-
   /// Precondition: the ports are free.
   package mutating func claim(_ binding: Binding, for owner: Int64) {
-    counts[binding.containerAddress, default: 0] += 1
     for port in binding.allHostPorts { claims.claim(port, for: owner) }
   }
 
-  /// Precondition: it was claimed.
   package mutating func release(_ binding: Binding) {
-    let rest = count(of: binding.containerAddress) - 1
-    counts[binding.containerAddress] = rest == 0 ? nil : rest
     for port in binding.allHostPorts { claims.release(port) }
   }
 }

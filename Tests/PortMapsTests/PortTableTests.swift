@@ -40,17 +40,6 @@ import Testing
     #expect(table.owner(of: HostPort("0.0.0.0", .tcp, 80)) == nil)
   }
 
-  @Test func bindingsAreCountedByContainerAddress() {
-    var table = PortTable()
-    let bindings = [
-      binding("0.0.0.0", PortRange(8080)), binding("127.0.0.1", PortRange(8081)), binding("0.0.0.0", nil),
-    ]
-    for (index, binding) in bindings.enumerated() { table.claim(binding, for: Int64(index)) }
-    #expect(table.count(of: "172.19.0.2") == 3 && table.count(of: "fd00::2") == 0)
-    for binding in bindings { table.release(binding) }
-    #expect(table.count(of: "172.19.0.2") == 0)
-  }
-
   @Test(arguments: seeds(50))
   func agreesWithAListOfClaims(seed: UInt64) throws {
     var random = SeededGenerator(seed: seed)
