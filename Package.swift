@@ -21,6 +21,8 @@ let package = Package(
     // Pure: no I/O, no imports.
     .target(name: "PortMaps", swiftSettings: settings),
 
+    .target(name: "SideThread", swiftSettings: settings),
+
     // The edges. They know PortMaps and nothing of each other.
     .systemLibrary(
       name: "CNetfilter", pkgConfig: "libnftnl libmnl libnetfilter_conntrack",
@@ -28,7 +30,7 @@ let package = Package(
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CLinux"),
     .target(
-      name: "Netfilter", dependencies: ["PortMaps", "CNetfilter", "CLinux"], swiftSettings: settings),
+      name: "Netfilter", dependencies: ["PortMaps", "CNetfilter", "CLinux", "SideThread"], swiftSettings: settings),
     // Where tests kill the process; nothing in a release build.
     .target(
       name: "CrashPoints",
@@ -42,7 +44,7 @@ let package = Package(
       swiftSettings: settings),
     .target(
       name: "Storage",
-      dependencies: ["CrashPoints", "CSQLite", "PortMaps", "Migrations"], swiftSettings: settings),
+      dependencies: ["CrashPoints", "CSQLite", "PortMaps", "Migrations", "SideThread"], swiftSettings: settings),
     .target(
       name: "Feed",
       dependencies: [

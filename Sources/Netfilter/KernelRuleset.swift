@@ -18,6 +18,8 @@
 import CNetfilter
 import Glibc
 import PortMaps
+import SideThread
+import Synchronization
 
 /// What is done with sets, chains and rules before elements change.
 package enum SkeletonAction: Sendable {
@@ -47,12 +49,28 @@ package final class KernelRuleset {
 
   /// How many elements of a set have to be expected for them to be asked for by their keys: with fewer a dump is as fast.
   package var leastAskedFor = 100_000
+  /// How many elements have to be expected for two threads to read them.
+  package var leastShared = 20_000
   /// Committed or not.
   package private(set) var transactions = 0
   package private(set) var messagesSent = 0
   package private(set) var elementsSent = 0
 
-  private init(_ socket: consuming NetlinkSocket, _ ownership: Ownership) {
+  /// For another thread: the kernel answers each socket on its own.
+  private final class Reader: Sendable {
+    private let socket: Mutex<NetlinkSocket>
+
+    init() throws(KernelError) { socket = Mutex(try NetlinkSocket.open()) }
+
+    func elements(_ questions: [Question]) throws(KernelError) -> NetlinkSocket.Elements? {
+      try socket.withLock { (socket) throws(KernelError) in try socket.elements(questions) }
+    }
+  }
+
+  private let reader: Reader
+
+  private init(_ socket: consuming NetlinkSocket, _ ownership: Ownership) throws(KernelError) {
+    reader = try Reader()
     self.socket = socket
     self.ownership = ownership
   }
@@ -63,7 +81,7 @@ package final class KernelRuleset {
   /// Needs CAP_NET_ADMIN, else throws `notPermitted`.
   package static func open(owner: Bool = false, on socket: Int32? = nil) throws(KernelError) -> KernelRuleset {
     let socket = if let socket { try NetlinkSocket.adopt(socket) } else { try NetlinkSocket.open() }
-    let kernel = KernelRuleset(socket, .plain)
+    let kernel = try KernelRuleset(socket, .plain)
     if owner, try kernel.socket.canOwnTables() { kernel.ownership = .owned }
     return kernel
   }
@@ -151,12 +169,12 @@ package final class KernelRuleset {
   package func read(expecting expected: [Element]) throws(KernelError) -> InstalledRuleset? {
     try adoptOrphan()
     // Each set's on its own, and only where that is of use.
-    let lists = expected.count < leastAskedFor ? [] : expected.bySet.filter { $0.count >= leastAskedFor }
-    let expected = Dictionary(uniqueKeysWithValues: lists.map { ($0[0].set, $0) })
+    let lists = expected.count < min(leastShared, leastAskedFor) ? [] : expected.bySet
+    let questions = questions(Dictionary(uniqueKeysWithValues: lists.map { ($0[0].set, $0) }))
     for _ in 1...Self.attempts {
       let generation = try socket.generation()
       guard let table = try socket.table() else { return nil }
-      guard let installed = try installed(table, generation, expected), try socket.generation() == generation else {
+      guard let installed = try installed(table, generation, questions), try socket.generation() == generation else {
         continue
       }
       return installed
@@ -166,23 +184,38 @@ package final class KernelRuleset {
 
   /// `nil` when the table changes meanwhile.
   private func installed(
-    _ table: NetlinkSocket.Table, _ generation: UInt32, _ expected: [SetName: [Element]]
+    _ table: NetlinkSocket.Table, _ generation: UInt32, _ questions: [[Question]]
   ) throws(KernelError) -> InstalledRuleset? {
     guard let skeleton = try socket.skeleton(of: table) else { return nil }
     var installed = InstalledRuleset(
       elements: [], skeletonIsCurrent: isOurs(table, skeleton), generation: generation, ownerPortID: table.owner)
     guard installed.skeletonIsCurrent else { return installed }
-    for definition in Skeleton.sets {
-      guard let read = try socket.elements(of: definition, expecting: expected[definition.name] ?? []) else {
-        return nil
-      }
-      if read.hasForeign {
-        (installed.elements, installed.skeletonIsCurrent) = ([], false)
-        break
-      }
-      installed.elements += read.elements
+    let side =
+      questions[1].isEmpty
+      ? nil : SideThread { [reader] in Result { () throws(KernelError) in try reader.elements(questions[1]) } }
+    guard var read = try socket.elements(questions[0]) else { return nil }
+    if let side {
+      guard let others = try side.value().get() else { return nil }
+      read.elements += others.elements
+      read.hasForeign = read.hasForeign || others.hasForeign
     }
+    (installed.elements, installed.skeletonIsCurrent) = read.hasForeign ? ([], false) : (read.elements, true)
     return installed
+  }
+
+  typealias Question = (set: SetDefinition, expected: [Element])
+
+  /// What is to be asked about each set, in two parts of about as many elements; the second is empty where they are few.
+  private func questions(_ expected: [SetName: [Element]]) -> [[Question]] {
+    let counts = expected.mapValues(\.count)
+    let isShared = counts.values.reduce(0, +) >= leastShared
+    var (parts, sizes): ([[Question]], [Int]) = ([[], []], [0, 0])
+    for set in Skeleton.sets.sorted(by: { counts[$0.name] ?? 0 > counts[$1.name] ?? 0 }) {
+      let (list, part) = (expected[set.name] ?? [], isShared && sizes[1] < sizes[0] ? 1 : 0)
+      parts[part].append((set, list.count < leastAskedFor ? [] : list))
+      sizes[part] += list.count
+    }
+    return parts
   }
 
   private func isOurs(_ table: NetlinkSocket.Table, _ skeleton: SkeletonState) -> Bool {

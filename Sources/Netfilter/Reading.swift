@@ -63,7 +63,7 @@ extension NetlinkSocket {
     return state
   }
 
-  struct Elements {
+  struct Elements: Sendable {
     var elements: [Element] = []
     /// One of the set's elements is not of a kind we write.
     var hasForeign = false
@@ -80,8 +80,19 @@ extension NetlinkSocket {
     }
   }
 
+  /// Of several sets, as far as the first that has foreign ones; `nil` when one changed meanwhile.
+  mutating func elements(_ questions: [KernelRuleset.Question]) throws(KernelError) -> Elements? {
+    var all = Elements()
+    for question in questions where !all.hasForeign {
+      guard let read = try elements(of: question.set, expecting: question.expected) else { return nil }
+      all.elements += read.elements
+      all.hasForeign = read.hasForeign
+    }
+    return all
+  }
+
   /// The elements of one set; `nil` when it changed meanwhile. `expected`: many, or none.
-  mutating func elements(
+  private mutating func elements(
     of definition: SetDefinition, expecting expected: [Element]
   ) throws(KernelError) -> Elements? {
     if let elements = try elements(expected, of: definition) { return elements }

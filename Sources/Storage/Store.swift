@@ -1,6 +1,7 @@
 import CSQLite
 import CrashPoints
 import Migrations
+import SideThread
 
 /// The only store of networks, containers and bindings: one SQLite database, in WAL mode, durable at every commit.
 ///
@@ -26,7 +27,7 @@ package final class Store {
   package private(set) var failure: StoreError?
 
   // In this order: nobody reads the file any more before the lock is given up.
-  private var check: QuickCheck?
+  private var check: SideThread<Result<String, any Error>>?
   let database: Database
   private let lock: FileLock?
   private(set) var isInTransaction = false
@@ -66,7 +67,7 @@ package final class Store {
   /// Fails with reason `corrupt` where the file turns out to be damaged.
   package func verify() throws(StoreError) {
     guard let check else { return }
-    let finding = try Self.sqlite("open database", path) { try check.finding() }
+    let finding = try Self.sqlite("open database", path) { try check.value().get() }
     guard finding == "ok" else { throw StoreFile(path: path).error(.corrupt, "open database", finding) }
     self.check = nil
   }
@@ -147,7 +148,10 @@ package final class Store {
       throw file.error(.corrupt, "open database", "missing or changed: \(damage.joined(separator: ", "))")
     }
     // All of it is about to be loaded: what cannot be read is better known before the kernel is touched.
-    if access == .readWrite { check = QuickCheck(path) }
+    // By a connection of its own: it reads every page, which takes as long as the loading, and both can happen at once.
+    if access == .readWrite {
+      check = SideThread { [path] in Result { try Database(path, .readOnly).value("PRAGMA quick_check(1)") ?? "" } }
+    }
   }
 }
 

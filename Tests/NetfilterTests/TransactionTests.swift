@@ -231,10 +231,12 @@ struct OwnerTests {
     return expected
   }
 
-  @Test(arguments: Expectation.allCases) func whatIsThereIsRead(_ expectation: Expectation) throws {
+  /// By one thread, and by two.
+  @Test(arguments: Expectation.allCases, [Int.max, 1])
+  func whatIsThereIsRead(_ expectation: Expectation, leastShared: Int) throws {
     let bench = try Bench()
     try bench.kernel.apply(RulesetChange(additions: elements), skeleton: .keep)
-    bench.kernel.leastAskedFor = 998
+    (bench.kernel.leastAskedFor, bench.kernel.leastShared) = (998, leastShared)
     let expected = expected(expectation)
     let read = try #require(try bench.kernel.read(expecting: expected))
     #expect(read.skeletonIsCurrent && read.elements.count == elements.count)
