@@ -168,13 +168,10 @@ package final class KernelRuleset {
   /// Read again until nothing changed in between.
   package func read(expecting expected: [Element]) throws(KernelError) -> InstalledRuleset? {
     try adoptOrphan()
-    // Each set's on its own, and only where that is of use.
-    let lists = expected.count < min(leastShared, leastAskedFor) ? [] : expected.bySet
-    let questions = questions(Dictionary(uniqueKeysWithValues: lists.map { ($0[0].set, $0) }))
     for _ in 1...Self.attempts {
       let generation = try socket.generation()
       guard let table = try socket.table() else { return nil }
-      guard let installed = try installed(table, generation, questions), try socket.generation() == generation else {
+      guard let installed = try installed(table, generation, expected), try socket.generation() == generation else {
         continue
       }
       return installed
@@ -184,12 +181,13 @@ package final class KernelRuleset {
 
   /// `nil` when the table changes meanwhile.
   private func installed(
-    _ table: NetlinkSocket.Table, _ generation: UInt32, _ questions: [[Question]]
+    _ table: NetlinkSocket.Table, _ generation: UInt32, _ expected: [Element]
   ) throws(KernelError) -> InstalledRuleset? {
     guard let skeleton = try socket.skeleton(of: table) else { return nil }
     var installed = InstalledRuleset(
       elements: [], skeletonIsCurrent: isOurs(table, skeleton), generation: generation, ownerPortID: table.owner)
     guard installed.skeletonIsCurrent else { return installed }
+    let questions = questions(about: expected)
     let side =
       questions[1].isEmpty
       ? nil : SideThread { [reader] in Result { () throws(KernelError) in try reader.elements(questions[1]) } }
@@ -206,14 +204,16 @@ package final class KernelRuleset {
   typealias Question = (set: SetDefinition, expected: [Element])
 
   /// What is to be asked about each set, in two parts of about as many elements; the second is empty where they are few.
-  private func questions(_ expected: [SetName: [Element]]) -> [[Question]] {
-    let counts = expected.mapValues(\.count)
-    let isShared = counts.values.reduce(0, +) >= leastShared
+  private func questions(about expected: [Element]) -> [[Question]] {
+    let lists = expected.count < leastAskedFor ? [] : expected.bySet.filter { $0.count >= leastAskedFor }
+    let asked = Dictionary(uniqueKeysWithValues: lists.map { ($0[0].set, $0) })
+    var counts: [SetName: Int] = [:]
+    if expected.count >= leastShared { for element in expected { counts[element.set, default: 0] += 1 } }
     var (parts, sizes): ([[Question]], [Int]) = ([[], []], [0, 0])
     for set in Skeleton.sets.sorted(by: { counts[$0.name] ?? 0 > counts[$1.name] ?? 0 }) {
-      let (list, part) = (expected[set.name] ?? [], isShared && sizes[1] < sizes[0] ? 1 : 0)
-      parts[part].append((set, list.count < leastAskedFor ? [] : list))
-      sizes[part] += list.count
+      let part = sizes[1] < sizes[0] ? 1 : 0
+      parts[part].append((set, asked[set.name] ?? []))
+      sizes[part] += counts[set.name] ?? 0
     }
     return parts
   }
