@@ -21,6 +21,7 @@ let package = Package(
     // Pure: no I/O, no imports.
     .target(name: "PortMaps", swiftSettings: settings),
 
+    // For the edges: work beside the caller's.
     .target(name: "SideThread", swiftSettings: settings),
 
     // The edges. They know PortMaps and nothing of each other.

@@ -32,7 +32,7 @@ package struct FeedClient: ~Copyable {
   private var taken = 0
   private var scanned = 0
 
-  /// For who wants to set more about it than this does.
+  /// For socket options that this does not set.
   package var descriptor: Int32 { socket.number }
 
   private init(socket: consuming FileDescriptor, path: String) {

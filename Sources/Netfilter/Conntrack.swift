@@ -35,7 +35,7 @@ package struct Conntrack: ~Copyable {
   /// - Parameter isLocal: Whether an address is one of this host.
   package func end(_ stale: [StaleFlows], isLocal: (IPAddress) -> Bool) throws(KernelError) -> Int {
     let count = try self.count()
-    if count == 0 || stale.isEmpty { return 0 }
+    if count == 0 { return 0 }
     var ended = 0
     for (filter, stale) in count <= Self.few ? [(nil, stale)] : Self.filters(for: stale) {
       let flows = try dump(filter) { transport, destination, source in
@@ -98,9 +98,12 @@ package struct Conntrack: ~Copyable {
     } receive: { (answer) throws(KernelError) in
       var count: UInt32?
       try answer.forEach("count the tracked flows") { message in
-        // CTA_STATS_GLOBAL_ENTRIES in network byte order, the first attribute.
-        guard let attribute = mnl_nlmsg_get_payload_offset(message, MemoryLayout<nfgenmsg>.size) else { return }
-        count = UInt32(bigEndian: mnl_attr_get_u32(attribute.assumingMemoryBound(to: nlattr.self)))
+        let (header, attributeSize) = (MemoryLayout<nfgenmsg>.size, MemoryLayout<nlattr>.size + 4)
+        guard mnl_nlmsg_get_payload_len(message) >= header + attributeSize,
+          let first = mnl_nlmsg_get_payload_offset(message, header)?.assumingMemoryBound(to: nlattr.self),
+          mnl_attr_get_type(first) == CTA_STATS_GLOBAL_ENTRIES.rawValue
+        else { return }
+        count = UInt32(bigEndian: mnl_attr_get_u32(first))
       }
       // A kernel that does not say has as many as there may be.
       return count ?? .max

@@ -2,7 +2,7 @@
 //
 // Goal: one function that changes it, atomically, at a cost that depends on the change alone; one that reads it back, so that
 // nothing about the kernel's state has to be remembered. A transaction is one send; every answer to it is queued when the
-// send returns, hence no waiting and no concurrency here.
+// send returns, hence no waiting. Only a large table is read by two threads.
 //
 // A transaction has three outcomes:
 //   committed   the last message was acknowledged and no message got an error. An acknowledgement alone proves nothing:

@@ -134,10 +134,14 @@ extension Store {
   /// Unknown is no error.
   package func removeContainer(row: Int64) throws(StoreError) {
     try perform("remove container") { db in
-      if !db.isInTransaction { return try transaction { try removeContainer(row: row) } }
-      try deleteParts(of: row, db)
-      try db.run("DELETE FROM container WHERE row = ?", row)
+      if db.isInTransaction { return try remove(row, db) }
+      try transaction { try remove(row, db) }
     }
+  }
+
+  private func remove(_ row: Int64, _ db: Database) throws {
+    try deleteParts(of: row, db)
+    try db.run("DELETE FROM container WHERE row = ?", row)
   }
 
   /// Row by row: SQLite would put those of one DELETE into a temporary table first, for the sake of the foreign keys.

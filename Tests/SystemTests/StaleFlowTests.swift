@@ -5,10 +5,13 @@ import Testing
 
 /// NAT is decided by a flow's first packet: what a change makes stale must end, and nothing else.
 @Suite struct StaleFlowTests {
-  private func publish(_ transport: TransportProtocol, _ node: Node, _ network: String, _ agent: AgentProgram) throws {
+  private func publish(
+    _ node: Node, _ network: String, _ agent: AgentProgram, _ transports: [TransportProtocol] = [.udp, .tcp]
+  ) throws {
+    let ports = transports.map { #""5300:80/\#($0)""# }.joined(separator: ",")
     try agent.succeed(
       #"{"event":"container.start","container":{"id":"\#(node)","networks":[{"network":"\#(network)","#
-        + #""ipv4":"\#(node.ipv4)","ipv6":"\#(node.ipv6)"}],"publish":["5300:80/\#(transport)"]}}"#)
+        + #""ipv4":"\#(node.ipv4)","ipv6":"\#(node.ipv6)"}],"publish":[\#(ports)]}}"#)
   }
 
   /// Stale flows end after the reply, so the first packets may still take the old way: asks until `wanted` comes.
@@ -30,10 +33,10 @@ import Testing
     let flow = try Flow(.udp, to: host, 5300, from: client.namespace, seconds: 1)
     // Nobody is there yet: the flow is tracked as one to the host itself.
     #expect(flow.ask("hello").text == nil)
-    try publish(.udp, topology.web, "web-net", agent)
+    try publish(topology.web, "web-net", agent)
     eventually(flow, "web saw \(client.address(family)): hello")
     try agent.succeed(#"{"event":"container.stop","container":"web"}"#)
-    try publish(.udp, topology.other, "back-net", agent)
+    try publish(topology.other, "back-net", agent)
     eventually(flow, "other saw \(client.address(family)): hello")
     try agent.succeed(#"{"event":"container.stop","container":"other"}"#)
     eventually(flow, nil)
@@ -47,14 +50,15 @@ import Testing
     let (host, client) = (topology.host.address(family), topology.remote)
     let answer = Answer.text("web saw \(client.address(family)): hello")
 
-    try publish(.tcp, topology.web, "web-net", agent)
+    try publish(topology.web, "web-net", agent)
     let left = try Flow(.tcp, to: host, 5300, from: client.namespace)
     #expect(left.ask("hello") == answer)
     try agent.succeed(#"{"event":"container.stop","container":"web"}"#)
     #expect(left.ask("hello") == answer, "a flow of a removed mapping is left to finish")
     #expect(ask(.tcp, host, 5300, from: client.namespace, seconds: 1).text == nil)
 
-    try publish(.tcp, topology.web, "web-net", agent)
+    // With tcp alone, too.
+    try publish(topology.web, "web-net", agent, [.tcp])
     let reset = try Flow(.tcp, to: host, 5300, from: client.namespace, seconds: 1)
     #expect(reset.ask("hello") == answer)
     try agent.succeed(#"{"event":"container.stop","container":"web","reset":true}"#)

@@ -25,7 +25,7 @@ struct Bench {
     let start = Date()
     if includes("events") { try Events(tools: tools, isShort: isShort).measure(&report) }
     if includes("packets") { try Packets(tools: tools, isShort: isShort).measure(&report) }
-    if includes("churn") { try Churn(tools: tools, seconds: isShort ? 45 : 120).measure(&report) }
+    if includes("churn") { try Churn(tools: tools, seconds: 120).measure(&report) }
     if parts.contains("churn-hour") { try Churn(tools: tools, seconds: 3600).measure(&report) }
     progress("took \(whole(Date().timeIntervalSince(start))) s")
     let page = Page(report: report, thresholds: thresholds, isShort: isShort)
