@@ -33,7 +33,7 @@ test: deps ## all tests, with the real kernel in namespaces (needs root)
 soak: deps ## the fault tests at length, half an hour, with counts (needs root)
 	$(SWIFT) build --build-tests
 	PMAGENT_SOAK=1 contrib/test.sh --filter FaultTests
-	PMAGENT_SIMULATION=1 $(SWIFT) build -c release --product simulation -Xswiftc -enable-testing --scratch-path .build-simulation
+	PMAGENT_SIMULATION=1 $(SWIFT) build -c release --product simulation -Xswiftc -enable-testing --static-swift-stdlib --scratch-path .build-simulation
 	contrib/simulate.sh .build-simulation/release/simulation 25 40000
 
 platform: deps ## whether this kernel does what pmagent relies on, without pmagent (needs root)

@@ -159,7 +159,7 @@ extension PortMapper {
 
   func drop(_ record: ContainerRecord, endsTCP: Bool = false, _ scope: inout Scope) throws {
     try confirm(record, &scope)
-    try store.removeContainer(row: record.row)
+    try store.remove(record)
     try recordStaleFlows(StaleFlows.of(from: record.bindings, to: [], endsTCP: endsTCP), &scope)
     release(record)
     scope.note(container: record.key, before: record, after: nil)

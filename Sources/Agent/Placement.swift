@@ -57,7 +57,7 @@ extension PortMapper {
       resolution.warnings += host.loopback.warnings(about: resolution.bindings)
       var record = ContainerRecord(
         row: before?.row ?? 0, container: container, bindings: resolution.bindings, warnings: resolution.warnings)
-      record.row = try store.record(record)
+      record.row = try store.record(record, replacing: before)
       try recordStaleFlows(StaleFlows.of(from: before?.bindings ?? [], to: record.bindings), &scope)
       claim(record)
       scope.note(container: record.key, before: before, after: record)
@@ -86,7 +86,7 @@ extension PortMapper {
       guard let ports = request.hostPorts, !policy.holds(rangeOf: ports.count), !request.containerPorts.isSingle,
         bindings.contains(where: { $0.request == index && $0.hostPorts != nil })
       else { return nil }
-      host.readEphemeralPorts(&ephemeral)
+      readEphemeralPorts()
       guard let first = ports.ports.first(where: ephemeral.contains) else { return nil }
       return Warning(
         .overlapsEphemeralRange,
@@ -104,8 +104,8 @@ extension PortMapper {
       }
       return network
     }
+    if container.mayNeedEphemeralPorts { readEphemeralPorts() }
     while true {
-      if container.mayNeedEphemeralPorts { host.readEphemeralPorts(&ephemeral) }
       do {
         return try PortMaps.resolve(
           container, on: attached, previous: before?.bindings ?? [], ephemeral: &ephemeral,

@@ -40,6 +40,8 @@ package final class PortMapper {
   var table = PortTable()
   let held = HeldPorts()
   var ephemeral = EphemeralPorts()
+  /// Read once for a round, if anything of it needs them.
+  private var hasReadEphemeralPorts = false
   var policy = FilterPolicy()
   /// By source.
   var snapshots: [String: Snapshot] = [:]
@@ -185,7 +187,8 @@ package final class PortMapper {
   ///
   /// Fails with the `RequestError` of an event that is refused after it has written.
   private func record(_ events: [Incoming], _ scope: inout Scope) throws -> ([Reply], RulesetChange) {
-    try store.transaction {
+    hasReadEphemeralPorts = false
+    return try store.transaction {
       defer { crashPoint("round-recorded") }
       let replies = try events.map { try record($0, &scope) }
       return (replies, try change(of: scope))
@@ -341,7 +344,7 @@ package final class PortMapper {
     do {
       try store.transaction {
         defer { crashPoint("round-undone") }
-        for record in scope.containers.values.compactMap(\.after) { try store.removeContainer(row: record.row) }
+        for record in scope.containers.values.compactMap(\.after) { try store.remove(record) }
         for (id, change) in scope.networks where change.before == nil { try store.removeNetwork(id: id) }
         for before in scope.networks.values.compactMap(\.before) { try store.record(before.network) }
         for before in scope.containers.values.compactMap(\.before) { try putBack(before) }
@@ -355,8 +358,7 @@ package final class PortMapper {
   /// Its row went with what took its place.
   private func putBack(_ record: ContainerRecord) throws {
     var new = record
-    new.row = 0
-    new.row = try store.record(new)
+    new.row = try store.record(record)
     if awaiting.remove(record.row) != nil {
       awaiting.insert(new.row)
       try store.holdBack(row: new.row)
@@ -367,6 +369,10 @@ package final class PortMapper {
 
   // MARK: Memory
 
+  func readEphemeralPorts() {
+    if !hasReadEphemeralPorts { host.readEphemeralPorts(&ephemeral) }
+    hasReadEphemeralPorts = true
+  }
   func claim(_ record: ContainerRecord) {
     for binding in record.bindings { table.claim(binding, for: record.row) }
   }

@@ -32,6 +32,10 @@ struct Scope {
     var held: [HostPort] = []
   }
 
+  private var isUntouched: Bool {
+    isEmpty && confirmed.isEmpty && policyBefore == nil && firstStaleFlow == nil && lines.isEmpty
+      && journal.held.isEmpty
+  }
   var isEmpty: Bool { containers.isEmpty && networks.isEmpty }
 
   mutating func note(container key: Key, before: ContainerRecord?, after: ContainerRecord?) {
@@ -58,6 +62,10 @@ struct Scope {
 
   /// `later` happened after everything in here.
   mutating func merge(_ later: Scope) {
+    if isUntouched {
+      self = later
+      return
+    }
     for (key, change) in later.containers { note(container: key, before: change.before, after: change.after) }
     for (id, change) in later.networks { note(network: id, before: change.before, after: change.after) }
     if let policy = later.policyBefore { note(policyBefore: policy) }

@@ -39,7 +39,6 @@ package final class Database {
   let handle: OpaquePointer
   /// By the address of their text: that of a literal never changes, and hashing it takes no time.
   private var prepared: [UnsafeRawPointer: Statement] = [:]
-  private var preparedBySQL: [String: Statement] = [:]
   /// Statements begun since opening, those of triggers not counted.
   package private(set) var statementCount = 0
 
@@ -68,7 +67,7 @@ package final class Database {
   }
 
   deinit {
-    (prepared, preparedBySQL) = ([:], [:])
+    prepared = [:]
     // Takes effect when the last statement is gone, which somebody may still read.
     sqlite3_close_v2(handle)
   }
@@ -98,16 +97,15 @@ package final class Database {
     return rows
   }
 
-  /// The same with text that is put together.
-  package func rows<each Value: Bindable>(_ sql: String, _ values: repeat each Value) throws(SQLiteError) -> Rows {
-    let rows = Rows(try statement(sql))
-    try bind(rows.statement, repeat each values)
-    return rows
+  /// The same without parameters, with text that is put together: prepared each time.
+  package func rows(preparing sql: String) throws(SQLiteError) -> Rows {
+    statementCount += 1
+    return Rows(try Statement(sql, handle))
   }
 
   /// The first column of the first row.
   package func value<Value: ColumnValue>(_ sql: String) throws -> Value? {
-    try rows(sql).next().map { try $0.get(0) }
+    try rows(preparing: sql).next().map { try $0.get(0) }
   }
 
   private func bind<each Value: Bindable>(_ statement: Statement, _ values: repeat each Value) throws(SQLiteError) {
@@ -120,18 +118,11 @@ package final class Database {
   }
 
   private func statement(_ sql: StaticString) throws(SQLiteError) -> Statement {
-    try prepare(sql.description, UnsafeRawPointer(sql.utf8Start), in: &prepared)
-  }
-
-  private func statement(_ sql: String) throws(SQLiteError) -> Statement { try prepare(sql, sql, in: &preparedBySQL) }
-
-  private func prepare<Key>(
-    _ sql: @autoclosure () -> String, _ key: Key, in statements: inout [Key: Statement]
-  ) throws(SQLiteError) -> Statement {
-    let known = statements[key]
+    let key = UnsafeRawPointer(sql.utf8Start)
+    let known = prepared[key]
     if let known, !known.isRead { return known }
-    let statement = try Statement(sql(), handle)
-    if known == nil { statements[key] = statement }
+    let statement = try Statement(sql.description, handle)
+    if known == nil { prepared[key] = statement }
     return statement
   }
 

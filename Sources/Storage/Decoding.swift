@@ -20,12 +20,7 @@ extension Row {
   func prefixes(_ index: Int32) throws -> [IPPrefix] {
     // Nearly all of them are empty.
     if utf8(index, { $0.elementsEqual("[]".utf8) }) == true { return [] }
-    return try get(index) { (text: String) in
-      try JSON.list(text).map { item in
-        guard let prefix = IPPrefix(parsing: item) else { throw undecodable(index) }
-        return prefix
-      }
-    }
+    return try get(index, JSON.prefixes)
   }
 
   func transport(_ index: Int32) throws -> TransportProtocol {

@@ -14,36 +14,6 @@ package struct ContainerRecord: Sendable, Equatable {
   }
 }
 
-/// The statements that read some containers with all that belongs to them. Made once: an event has no time to put text
-/// together.
-struct Selection {
-  let containers, endpoints, publish, expose, bindings, warnings: String
-
-  /// `condition`: on the row number, in place of `%`.
-  init(_ condition: String) {
-    func select(_ columns: String, from table: String, key: String = "container", order: String) -> String {
-      let condition = condition.split(separator: "%", omittingEmptySubsequences: false).joined(separator: key)
-      return "SELECT \(columns) FROM \(table) WHERE \(condition) ORDER BY \(order)"
-    }
-    func children(_ columns: String, of table: String) -> String {
-      select("container, \(columns)", from: table, order: "container, position")
-    }
-    containers = select(
-      "row, source, id, name, generation, publish_all", from: "container", key: "row", order: "row")
-    endpoints = children("network, ipv4, ipv6, gateway_priority", of: "endpoint")
-    publish = children(
-      "host_address, host_first, host_last, container_first, container_last, protocol, allow_from", of: "publish")
-    expose = children("first, last, protocol", of: "expose")
-    bindings = children(
-      "network, mode, protocol, host_address, host_first, host_last, container_address, container_first, "
-        + "container_last, request, allow_from", of: "binding")
-    warnings = children("code, message", of: "warning")
-  }
-
-  static let all = Selection("% > 0")
-  static let row = Selection("% = ?")
-}
-
 /// Reads containers in row order: one query for each table, all in that order, merged as they advance. So the number of
 /// statements does not depend on the number of containers, and only one container is in memory.
 struct RecordCursor {
@@ -59,21 +29,39 @@ struct RecordCursor {
     var warnings: ChildCursor<Warning>
   }
 
-  /// `open` makes a cursor from SQL.
-  init(_ selection: Selection, _ part: Store.RecordPart = .all, open: (String) throws -> Rows) throws {
-    func children<T>(_ sql: String, _ decode: @escaping (Row) throws -> T) throws -> ChildCursor<T> {
-      ChildCursor(rows: try open(sql), decode: decode)
+  init(_ rows: ClosedRange<Int64>, _ part: Store.RecordPart = .all, in db: Database) throws {
+    func children<T>(_ sql: StaticString, _ decode: @escaping (Row) throws -> T) throws -> ChildCursor<T> {
+      ChildCursor(rows: try db.rows(sql, rows.lowerBound, rows.upperBound), decode: decode)
     }
-    containers = try open(selection.containers)
-    bindings = try children(selection.bindings, Binding.init(row:))
+    containers = try db.rows(
+      "SELECT row, source, id, name, generation, publish_all FROM container WHERE row BETWEEN ? AND ? ORDER BY row",
+      rows.lowerBound, rows.upperBound)
+    bindings = try children(
+      """
+      SELECT container, network, mode, protocol, host_address, host_first, host_last, container_address, container_first,
+        container_last, request, allow_from
+      FROM binding WHERE container BETWEEN ? AND ? ORDER BY container, position
+      """, Binding.init(row:))
     guard part == .all else { return }
     rest = Rest(
-      endpoints: try children(selection.endpoints, Endpoint.init(row:)),
-      publish: try children(selection.publish, PublishRequest.init(row:)),
-      expose: try children(selection.expose) { row in ExposedPorts(try row.ports(1), try row.transport(3)) },
-      warnings: try children(selection.warnings) { row in
-        Warning(try row.get(1, Warning.Code.init(rawValue:)), try row.get(2))
-      })
+      endpoints: try children(
+        """
+        SELECT container, network, ipv4, ipv6, gateway_priority
+        FROM endpoint WHERE container BETWEEN ? AND ? ORDER BY container, position
+        """, Endpoint.init(row:)),
+      publish: try children(
+        """
+        SELECT container, host_address, host_first, host_last, container_first, container_last, protocol, allow_from
+        FROM publish WHERE container BETWEEN ? AND ? ORDER BY container, position
+        """, PublishRequest.init(row:)),
+      expose: try children(
+        """
+        SELECT container, first, last, protocol FROM expose WHERE container BETWEEN ? AND ? ORDER BY container, position
+        """
+      ) { row in ExposedPorts(try row.ports(1), try row.transport(3)) },
+      warnings: try children(
+        "SELECT container, code, message FROM warning WHERE container BETWEEN ? AND ? ORDER BY container, position"
+      ) { row in Warning(try row.get(1, Warning.Code.init(rawValue:)), try row.get(2)) })
   }
 
   mutating func next() throws -> ContainerRecord? {

@@ -24,10 +24,14 @@ enum Schema {
   /// Tables, indexes, triggers and views that are missing or differ from what the migrations make; indexes that somebody
   /// added do not count.
   static func damage(_ db: Database) throws -> [String] {
+    let (expected, found) = (try expected.get(), try objects(db))
+    return expected.filter { found[$0.key] != $0.value }.keys.sorted()
+  }
+
+  private static let expected = Result {
     let fresh = try Database(":memory:")
     try migrate(fresh)
-    let (expected, found) = (try objects(fresh), try objects(db))
-    return expected.filter { found[$0.key] != $0.value }.keys.sorted()
+    return try objects(fresh)
   }
 
   private static func objects(_ db: Database) throws -> [String: String] {

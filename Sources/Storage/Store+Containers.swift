@@ -88,7 +88,7 @@ extension Store {
   /// snapshot while a statement runs. `body` may read the store and must not write to it; its errors pass unchanged.
   package func forEachContainer(_ part: RecordPart = .all, _ body: (ContainerRecord) throws -> Void) throws {
     let operation = "read containers"
-    var cursor = try perform(operation) { db in try RecordCursor(.all, part) { try db.rows($0) } }
+    var cursor = try perform(operation) { db in try RecordCursor(1...Int64.max, part, in: db) }
     while let record = try perform(operation, { _ in try cursor.next() }) { try body(record) }
   }
 
@@ -103,7 +103,7 @@ extension Store {
     if rows.isEmpty { return [] }
     return try perform(operation()) { db in
       try rows.compactMap { row in
-        var cursor = try RecordCursor(.row) { try db.rows($0, row) }
+        var cursor = try RecordCursor(row...row, in: db)
         return try cursor.next()
       }
     }
@@ -119,68 +119,92 @@ extension Store {
 // MARK: - Writing
 
 extension Store {
-  /// Stores the container with all that belongs to it and returns its row. A record with `row` 0 is new; any other
-  /// replaces what that row held, all of it.
+  /// Stores the container with all that belongs to it and returns its row. What `before` has, as it was read, is replaced and
+  /// keeps its row; without it the container is new. Only what differs is written.
   ///
   /// Fails with reason `constraint`, among others when (source, id) is stored under another row or a host port has an
   /// owner. Inside `transaction` only leaving it with an error undoes what a failed call has written.
-  package func record(_ record: ContainerRecord) throws(StoreError) -> Int64 {
+  package func record(
+    _ record: ContainerRecord, replacing before: ContainerRecord? = nil
+  ) throws(StoreError) -> Int64 {
     try perform("record container \(record.container.name)") { db in
-      if db.isInTransaction { return try write(record, db) }
-      return try transaction { try write(record, db) }
+      if db.isInTransaction { return try write(record, replacing: before, db) }
+      return try transaction { try write(record, replacing: before, db) }
     }
   }
 
-  /// Unknown is no error.
-  package func removeContainer(row: Int64) throws(StoreError) {
-    try perform("remove container") { db in
-      if db.isInTransaction { return try remove(row, db) }
-      try transaction { try remove(row, db) }
+  /// Removes a container, as it was read. Unknown is no error.
+  package func remove(_ record: ContainerRecord) throws(StoreError) {
+    try perform("remove container \(record.container.name)") { db in
+      if db.isInTransaction { return try delete(record, db) }
+      try transaction { try delete(record, db) }
     }
   }
 
-  private func remove(_ row: Int64, _ db: Database) throws {
-    try deleteParts(of: row, db)
-    try db.run("DELETE FROM container WHERE row = ?", row)
+  private func delete(_ record: ContainerRecord, _ db: Database) throws {
+    try deleteParts(of: record, from: Kept(), db)
+    try db.run("DELETE FROM container WHERE row = ?", record.row)
+  }
+
+  /// How many rows of each part stay, from the first on, when a container is replaced.
+  private struct Kept {
+    var (endpoints, publish, expose, warnings, bindings) = (0, 0, 0, 0, 0)
+
+    init() {}
+
+    init(of old: ContainerRecord, in new: ContainerRecord) {
+      func common<T: Equatable>(_ old: [T], _ new: [T], where stays: (T) -> Bool = { _ in true }) -> Int {
+        zip(old, new).prefix { $0 == $1 && stays($0) }.count
+      }
+      endpoints = common(old.container.endpoints, new.container.endpoints)
+      publish = common(old.container.publish, new.container.publish)
+      expose = common(old.container.expose, new.container.expose)
+      warnings = common(old.warnings, new.warnings)
+      // What a binding refers to must stay, too.
+      let networks = new.container.endpoints.prefix(endpoints).map(\.network)
+      bindings = common(old.bindings, new.bindings) { [publish] binding in
+        (binding.request ?? -1) < publish && networks.contains(binding.network)
+      }
+    }
   }
 
   /// Row by row: SQLite would put those of one DELETE into a temporary table first, for the sake of the foreign keys.
-  private func deleteParts(of row: Int64, _ db: Database) throws {
-    func delete(_ sql: StaticString) throws {
-      var position = 0
-      repeat {
-        try db.run(sql, row, position)
-        position += 1
-      } while db.changes > 0
+  private func deleteParts(of record: ContainerRecord, from kept: Kept, _ db: Database) throws {
+    func delete(_ sql: StaticString, _ positions: Range<Int>) throws {
+      for position in positions { try db.run(sql, record.row, position) }
     }
+    let container = record.container
     // Bindings refer to endpoints and publish requests.
-    try delete("DELETE FROM binding WHERE container = ? AND position = ?")
-    try delete("DELETE FROM warning WHERE container = ? AND position = ?")
-    try delete("DELETE FROM expose WHERE container = ? AND position = ?")
-    try delete("DELETE FROM publish WHERE container = ? AND position = ?")
-    try delete("DELETE FROM endpoint WHERE container = ? AND position = ?")
+    try delete(
+      "DELETE FROM binding WHERE container = ? AND position = ?", kept.bindings..<record.bindings.count)
+    try delete(
+      "DELETE FROM warning WHERE container = ? AND position = ?", kept.warnings..<record.warnings.count)
+    try delete("DELETE FROM expose WHERE container = ? AND position = ?", kept.expose..<container.expose.count)
+    try delete("DELETE FROM publish WHERE container = ? AND position = ?", kept.publish..<container.publish.count)
+    try delete("DELETE FROM endpoint WHERE container = ? AND position = ?", kept.endpoints..<container.endpoints.count)
   }
 
-  private func write(_ record: ContainerRecord, _ db: Database) throws -> Int64 {
+  private func write(_ record: ContainerRecord, replacing before: ContainerRecord?, _ db: Database) throws -> Int64 {
     let container = record.container
-    var row = record.row
-    if row == 0 {
-      try db.run(
-        "INSERT INTO container (source, id, name, generation, publish_all) VALUES (?, ?, ?, ?, ?)",
-        container.source, container.id, container.name, container.generation, container.publishAll)
-      row = db.lastInsertedRow
-    } else {
+    let (row, kept): (Int64, Kept)
+    if let before {
+      (row, kept) = (before.row, Kept(of: before, in: record))
       try db.run(
         "UPDATE container SET source = ?, id = ?, name = ?, generation = ?, publish_all = ? WHERE row = ?",
         container.source, container.id, container.name, container.generation, container.publishAll, row)
       guard db.changes == 1 else {
         throw SQLiteError(code: SQLITE_CONSTRAINT, message: "no container has row \(row)")
       }
-      try deleteParts(of: row, db)
+      try deleteParts(of: before, from: kept, db)
+    } else {
+      try db.run(
+        "INSERT INTO container (source, id, name, generation, publish_all) VALUES (?, ?, ?, ?, ?)",
+        container.source, container.id, container.name, container.generation, container.publishAll)
+      (row, kept) = (db.lastInsertedRow, Kept())
     }
-    try write(container, row, db)
-    try write(record.bindings, row, db)
-    for (position, warning) in record.warnings.enumerated() {
+    try write(container, row, from: kept, db)
+    try write(record.bindings, row, from: kept.bindings, db)
+    for (position, warning) in record.warnings.enumerated().dropFirst(kept.warnings) {
       try db.run(
         "INSERT INTO warning (container, position, code, message) VALUES (?, ?, ?, ?)",
         row, position, warning.code.rawValue, warning.message)
@@ -188,14 +212,14 @@ extension Store {
     return row
   }
 
-  private func write(_ container: Container, _ row: Int64, _ db: Database) throws {
-    for (position, endpoint) in container.endpoints.enumerated() {
+  private func write(_ container: Container, _ row: Int64, from kept: Kept, _ db: Database) throws {
+    for (position, endpoint) in container.endpoints.enumerated().dropFirst(kept.endpoints) {
       try db.run(
         "INSERT INTO endpoint (container, position, network, ipv4, ipv6, gateway_priority) VALUES (?, ?, ?, ?, ?, ?)",
         row, position, endpoint.network, endpoint.ipv4, endpoint.ipv6,
         endpoint.gatewayPriority)
     }
-    for (position, request) in container.publish.enumerated() {
+    for (position, request) in container.publish.enumerated().dropFirst(kept.publish) {
       try db.run(
         """
         INSERT INTO publish (container, position, host_address, host_first, host_last, container_first,
@@ -203,17 +227,17 @@ extension Store {
         """,
         row, position, request.hostAddress, request.hostPorts?.first, request.hostPorts?.last,
         request.containerPorts.first, request.containerPorts.last, request.transport.rawValue,
-        try JSON.text(request.allowFrom))
+        JSON.text(request.allowFrom))
     }
-    for (position, ports) in container.expose.enumerated() {
+    for (position, ports) in container.expose.enumerated().dropFirst(kept.expose) {
       try db.run(
         "INSERT INTO expose (container, position, first, last, protocol) VALUES (?, ?, ?, ?, ?)",
         row, position, ports.ports.first, ports.ports.last, ports.transport.rawValue)
     }
   }
 
-  private func write(_ bindings: [Binding], _ row: Int64, _ db: Database) throws {
-    for (position, binding) in bindings.enumerated() {
+  private func write(_ bindings: [Binding], _ row: Int64, from kept: Int, _ db: Database) throws {
+    for (position, binding) in bindings.enumerated().dropFirst(kept) {
       try db.run(
         """
         INSERT INTO binding (container, position, network, mode, family, protocol, host_address, host_first, host_last,
@@ -223,7 +247,7 @@ extension Store {
         row, position, binding.network, binding.mode.rawValue, binding.family.rawValue, binding.transport.rawValue,
         binding.hostAddress, binding.hostPorts?.first, binding.hostPorts?.last,
         binding.containerAddress, binding.containerPorts.first, binding.containerPorts.last,
-        binding.request, try JSON.text(binding.allowFrom))
+        binding.request, JSON.text(binding.allowFrom))
     }
   }
 }

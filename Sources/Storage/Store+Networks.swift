@@ -32,7 +32,7 @@ extension Store {
           bridge = excluded.bridge, internal = excluded.internal, subnets = excluded.subnets, options = excluded.options
         """,
         network.source, network.id, network.name, network.driver.rawValue, network.bridge, network.isInternal,
-        try JSON.text(network.subnets), try JSON.text(network.options))
+        JSON.text(network.subnets), try JSON.text(network.options))
     }
   }
 

@@ -56,9 +56,10 @@ struct CostTests {
       var record = try simpleRecord(n)
       _ = try store.containers(at: [record.bindings[0].containerAddress], otherThan: [])
       record.row = try store.record(record)
+      let before = record
       record.bindings[0].hostAddress = IPAddress("127.0.0.1")
-      _ = try store.record(record)
-      try store.removeContainer(row: record.row)
+      _ = try store.record(record, replacing: before)
+      try store.remove(record)
       _ = try store.advanceRevision()
     }
   }
@@ -71,6 +72,29 @@ struct CostTests {
     let many = try cost { try event(20000) }
     #expect(few == many)
     #expect(few.steps > 100)
+  }
+
+  /// One port more of a container costs its own rows, however many the container has.
+  @Test func aReplacementWritesWhatDiffers() throws {
+    func publish(_ port: Int, _ record: inout ContainerRecord) throws {
+      let more = try simpleRecord(port)
+      record.container.publish += more.container.publish
+      record.bindings += more.bindings
+      record.bindings[record.bindings.count - 1].request = record.container.publish.count - 1
+    }
+    var few = try simpleRecord(1)
+    for port in 1001...2000 { try publish(port, &few) }
+    few.row = try store.record(few)
+    var more = few
+    try publish(2001, &more)
+    let changes = store.changeCount
+    _ = try store.record(more, replacing: few)
+    // The container itself, the request and its binding.
+    #expect(store.changeCount == changes + 3)
+    #expect(try store.container(source: "default", id: "c1") == more)
+    _ = try store.record(few, replacing: more)
+    #expect(store.changeCount == changes + 6)
+    #expect(try store.container(source: "default", id: "c1") == few)
   }
 
   @Test func listingTakesOneStatementPerTable() throws {
@@ -138,7 +162,7 @@ struct CostTests {
   private func plan(_ sql: String) throws -> [String] { try rows("EXPLAIN QUERY PLAN " + sql).map { $0[3] } }
 
   private func rows(_ sql: String) throws -> [[String]] {
-    let rows = try store.database.rows(sql)
+    let rows = try store.database.rows(preparing: sql)
     var all: [[String]] = []
     while let row = try rows.next() { all.append(row.text) }
     return all

@@ -75,7 +75,7 @@ struct OpeningTests {
     #expect(try open(.readOnly).counts().containers == 50)
     let agent = try open()
     let reader = try open(.readOnly)
-    try agent.removeContainer(row: 1)
+    try agent.remove("c1")
     #expect(try reader.counts().containers == 49)
   }
 
@@ -125,10 +125,10 @@ struct OpeningTests {
     let store = try open()
     let found = try #require(try store.container(source: "default", id: record.container.id))
     #expect(found.container == record.container && found.bindings == record.bindings)
-    try store.removeContainer(row: found.row)
+    try store.remove(found)
     #expect(try store.record(record) == 2)
     #expect(throws: StoreError.self) { try store.removeNetwork(id: mynet.id) }
-    try store.removeContainer(row: 2)
+    try store.remove(record.container.id)
     try store.removeNetwork(id: mynet.id)
   }
 

@@ -72,7 +72,7 @@ struct OverlapTests {
       // Keep some room, and see that what is removed is free again.
       if owners.count > 150 {
         let gone = owners.remove(at: Int.random(in: 0..<owners.count, using: &random))
-        try store.removeContainer(row: gone.row)
+        try store.remove(gone.id)
       }
     }
     for _ in 0..<2000 {

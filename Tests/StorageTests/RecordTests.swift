@@ -23,15 +23,18 @@ struct RecordTests {
       record.row = try store.record(record)
       records.append(record)
     }
-    // Every third is replaced by another container's content, every fifth removed.
+    // Every third is replaced by another container's content, or gets the parts of another behind some of its own; every fifth
+    // is removed.
     for index in stride(from: 0, to: records.count, by: 3) {
+      let before = records[index]
       var record = try generator.record(index)
-      (record.row, record.container.source) = (records[index].row, records[index].container.source)
-      #expect(try store.record(record) == record.row)
+      (record.row, record.container.source) = (before.row, before.container.source)
+      if index % 2 == 0 { generator.keep(some: before, in: &record) }
+      #expect(try store.record(record, replacing: before) == record.row)
       records[index] = record
     }
     for index in stride(from: records.count - 1, to: 0, by: -5) {
-      try store.removeContainer(row: records[index].row)
+      try store.remove(records[index])
       records.remove(at: index)
     }
 
@@ -57,19 +60,20 @@ struct RecordTests {
 
   @Test func anUnknownContainerIsNil() throws {
     #expect(try store.container(source: "default", id: "c1") == nil)
-    try store.removeContainer(row: 77)
+    try store.remove(simpleRecord(1, row: 77))
   }
 
   @Test func rowsAreNeverGivenTwice() throws {
     try store.record(mynet)
     let row = try store.record(simpleRecord(1))
-    try store.removeContainer(row: row)
+    try store.remove("c1")
     #expect(try store.record(simpleRecord(1)) > row)
   }
 
   @Test func aRowThatIsGoneIsNotReplaced() throws {
     try store.record(mynet)
-    let error = try #require(thrown { _ = try store.record(simpleRecord(1, row: 9)) })
+    let error = try #require(
+      thrown { _ = try store.record(simpleRecord(1), replacing: simpleRecord(1, row: 9)) })
     #expect(error.reason == .constraint)
     #expect(error.message == "no container has row 9")
     #expect(try store.counts().containers == 0)
@@ -93,7 +97,7 @@ struct RecordTests {
     try store.record(changed)
     #expect(try store.networks() == [changed])
     #expect(thrown { try store.removeNetwork(id: "n1") }?.reason == .constraint)
-    try store.removeContainer(row: 1)
+    try store.remove("c1")
     try store.removeNetwork(id: "n1")
     try store.removeNetwork(id: "n1")
     #expect(try store.networks() == [])

@@ -65,7 +65,7 @@ extension Store {
   }
 
   func value(_ sql: String) throws -> String? {
-    try database.rows(sql).next()?.text.first
+    try database.rows(preparing: sql).next()?.text.first
   }
 }
 
@@ -90,6 +90,11 @@ let mynet = Network(
   options: ["com.docker.network.bridge.enable_icc": "false", "quote\"d": "ü/\\"])
 
 /// Container number `n` on `mynet` with one binding, 0.0.0.0:`n` → 80/tcp.
+extension Store {
+  /// Removes a container of `simpleRecord`'s source.
+  func remove(_ id: String) throws { try remove(try #require(try container(source: "default", id: id))) }
+}
+
 func simpleRecord(_ n: Int, row: Int64 = 0) throws -> ContainerRecord {
   let address = IPAddress(ipv4: 0xac12_0000 + UInt32(n))
   let ports = PortRange(UInt16(n))
@@ -170,6 +175,24 @@ struct RecordGenerator {
     for index in 0..<upTo(4) { record.bindings.append(binding(n, index, of: container)) }
     for _ in 0..<upTo(2) { record.warnings.append(Warning(pick(Warning.Code.allCases), "“\(n)” it's")) }
     return record
+  }
+
+  /// Gives `record` the first parts of `before` in place of its own.
+  mutating func keep(some before: ContainerRecord, in record: inout ContainerRecord) {
+    func mixed<T>(_ old: [T], _ new: [T]) -> [T] {
+      let count = upTo(old.count)
+      return Array(old.prefix(count) + new.dropFirst(count))
+    }
+    let first = before.container.endpoints.prefix(upTo(2))
+    record.container.endpoints.removeAll { endpoint in first.contains { $0.network == endpoint.network } }
+    record.container.endpoints = first + record.container.endpoints
+    record.container.publish = mixed(before.container.publish, record.container.publish)
+    record.container.expose = mixed(before.container.expose, record.container.expose)
+    record.warnings = mixed(before.warnings, record.warnings)
+    record.bindings = mixed(before.bindings, record.bindings).filter { [container = record.container] binding in
+      container.endpoints.contains { $0.network == binding.network }
+        && binding.request.map(container.publish.indices.contains) ?? true
+    }
   }
 
   private mutating func binding(_ n: Int, _ index: Int, of container: Container) -> Binding {

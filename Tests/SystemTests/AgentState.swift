@@ -53,7 +53,7 @@ extension AgentProgram {
       """)
     var dump: [String] = []
     while let table = try tables.next()?.text[0] {
-      let rows = try database.rows("SELECT * FROM \"\(table)\"")
+      let rows = try database.rows(preparing: "SELECT * FROM \"\(table)\"")
       var lines: [String] = []
       while let row = try rows.next() { lines.append("\(row.text)") }
       dump.append("\(table): \(lines.sorted())")

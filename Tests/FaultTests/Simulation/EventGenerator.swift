@@ -68,12 +68,10 @@ struct EventGenerator {
   }
 
   private mutating func requests(_ count: ClosedRange<Int>) -> [PublishRequest] {
-    (0..<Int.random(in: count, using: &random)).map { _ in
-      random.oneIn(5)
-        ? random.pick(Self.rare) : PublishRequest(stringLiteral: "\(8000 + Int.random(in: 0...11, using: &random)):80")
-    }
+    (0..<Int.random(in: count, using: &random)).map { _ in random.pick(random.oneIn(5) ? Self.rare : Self.usual) }
   }
 
+  private static let usual = (8000...8011).map { PublishRequest(stringLiteral: "\($0):80") }
   private static let rare: [PublishRequest] = [
     "80", "81/udp", "127.0.0.1:8001:80", "192.0.2.1:8002:81", "[::1]:8003:80", "8004-8006:90-92", "8000-8010:99",
     "8007:80/udp", "8008:80/sctp", "8009:81", restricted(8005, 80, ["198.51.100.0/24", "2001:db8:100::/48"]),
