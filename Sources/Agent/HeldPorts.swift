@@ -125,7 +125,7 @@ final class HeldPorts {
   }
 
   func state(of binding: Binding) -> Mapping.State {
-    guard let first = binding.allHostPorts.first else { return .live }
+    guard let ports = binding.hostPorts else { return .live }
     if !waiting.isEmpty {
       for port in binding.allHostPorts {
         guard let waiting = waiting[port] else { continue }
@@ -133,6 +133,7 @@ final class HeldPorts {
           ? .pending(reason: waiting.message) : .degraded(reason: waiting.message)
       }
     }
+    let first = HostPort(binding.hostAddress, binding.transport, ports.first)
     if sockets[first] == nil, let warning = warning(ifNotLocal: first) { return .pending(reason: warning.message) }
     return .live
   }

@@ -27,18 +27,32 @@ package struct JSONWriter: Sendable {
 
   mutating func key(_ name: StaticString) {
     separate()
-    name.withUTF8Buffer { quote($0) }
+    bytes.append(UInt8(ascii: "\""))
+    // A name that is written in the program has nothing to escape.
+    name.withUTF8Buffer { bytes.append(contentsOf: $0) }
+    bytes.append(UInt8(ascii: "\""))
     colon()
   }
 
-  mutating func key(_ name: String) {
+  /// One that the program does not know beforehand.
+  mutating func key(of name: String) {
     value(name)
     colon()
   }
 
   mutating func null() { literal("null") }
   mutating func value(_ value: Bool) { literal(value ? "true" : "false") }
-  mutating func value(_ value: some BinaryInteger) { literal(String(value)) }
+
+  mutating func value(_ number: some BinaryInteger) {
+    separate()
+    if number < 0 { bytes.append(UInt8(ascii: "-")) }
+    decimal(UInt64(number.magnitude))
+  }
+
+  private mutating func decimal(_ number: UInt64) {
+    if number > 9 { decimal(number / 10) }
+    bytes.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number % 10))
+  }
 
   mutating func value(_ text: String) {
     separate()
@@ -75,7 +89,7 @@ package struct JSONWriter: Sendable {
     case .object(let members):
       beginObject()
       for member in members {
-        key(member.key)
+        key(of: member.key)
         value(member.value)
       }
       endObject()

@@ -99,7 +99,7 @@ extension Status {
     }
     writer.endArray()
     for (key, value) in extra {
-      writer.key(key)
+      writer.key(of: key)
       writer.value(value)
     }
   }
@@ -149,7 +149,7 @@ extension JSONWriter {
     self.key(key)
     beginObject()
     for row in listing.rows {
-      self.key(row.port.description)
+      self.key(of: row.port.description)
       guard let bindings = row.bindings else {
         null()
         continue

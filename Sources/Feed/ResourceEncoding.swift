@@ -94,7 +94,7 @@ extension Network {
     writer.key("options")
     writer.beginObject()
     for (key, value) in options.sorted(by: { $0.key < $1.key }) {
-      writer.key(key)
+      writer.key(of: key)
       writer.value(value)
     }
     writer.endObject()

@@ -87,7 +87,7 @@ package struct IPPrefix: Sendable, Hashable, Comparable, CustomStringConvertible
   }
 
   package init?(parsing text: some StringProtocol) {
-    let parts = Substring(text).split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+    let parts = text.parts(between: UInt8(ascii: "/"), maxSplits: 1)
     guard let address = IPAddress(parsing: parts[0]) else { return nil }
     guard parts.count == 2 else {
       self.init(address)

@@ -93,7 +93,7 @@ package func resolve(
     }
     var bindings = BindingRuns()
     for (group, port) in zip(groups, ports) {
-      for demand in group { bindings.append(demand.binding(hostPort: port)) }
+      for demand in group { bindings.append(demand.binding(hostPort: port), isOfRange: demand.isOfRange) }
     }
     ephemeral = choice.ephemeral
     return Resolution(bindings: bindings.runs, warnings: demands.warnings + choice.warnings)
@@ -289,11 +289,12 @@ struct BindingRuns {
   private(set) var runs: [Binding] = []
   private var open: [Key: Int] = [:]
 
-  mutating func append(_ binding: Binding) {
+  mutating func append(_ binding: Binding, isOfRange: Bool) {
+    guard isOfRange else { return runs.append(binding) }
     let key = Key(
       network: binding.network, hostAddress: binding.hostAddress, containerAddress: binding.containerAddress,
       transport: binding.transport, request: binding.request)
-    if binding.request != nil, let index = open[key], let joined = runs[index].joined(with: binding) {
+    if let index = open[key], let joined = runs[index].joined(with: binding) {
       runs[index] = joined
     } else {
       open[key] = runs.count

@@ -55,8 +55,8 @@ package struct PublishRequest: Sendable, Hashable {
   }
 
   private init(short text: String) throws(RequestError) {
-    let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-    let last = parts[parts.count - 1].split(separator: "/", omittingEmptySubsequences: false)
+    let parts = text.parts(between: UInt8(ascii: ":"))
+    let last = parts[parts.count - 1].parts(between: UInt8(ascii: "/"))
     guard last.count <= 2 else {
       throw RequestError(.badPublish, "one protocol is expected after \"/\": tcp, udp or sctp")
     }
@@ -113,18 +113,19 @@ package struct PublishRequest: Sendable, Hashable {
 
   /// `80` or `8000-8010` as decimals, leading zeros allowed; `0` and `0-0` give `nil`. Fails with `bad-publish`.
   package static func ports(_ text: some StringProtocol, _ what: String) throws(RequestError) -> PortRange? {
-    let bounds = Substring(text).split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
-    var numbers: [UInt16] = []
-    for bound in bounds {
+    let text = Substring(text)
+    func number(_ bound: Substring) throws(RequestError) -> UInt16 {
       guard !bound.isEmpty, bound.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
         throw RequestError(.badPublish, "\(what) \"\(text)\" is not a decimal port or a range FIRST-LAST")
       }
       guard let number = UInt16(bound) else {
         throw RequestError(.badPublish, "\(what) \"\(text)\" is not in 1-65535")
       }
-      numbers.append(number)
+      return number
     }
-    let (first, last) = (numbers[0], numbers[numbers.count - 1])
+    let dash = text.utf8.firstIndex(of: UInt8(ascii: "-")) ?? text.endIndex
+    let first = try number(text[..<dash])
+    let last = dash == text.endIndex ? first : try number(text[dash...].dropFirst())
     if first == 0, last == 0 { return nil }
     guard first >= 1 else { throw RequestError(.badPublish, "\(what) \"\(text)\": a range cannot start at 0") }
     guard first <= last else {

@@ -35,6 +35,8 @@ struct Demand: Hashable {
   var hostAddress: IPAddress
   var containerAddress: IPAddress
   var request: Int?
+  /// One of several ports of its request.
+  var isOfRange: Bool
   var allowFrom: [IPPrefix]
 
   func hostPort(_ port: UInt16) -> HostPort { HostPort(hostAddress, group.containerPort.transport, port) }
@@ -96,7 +98,8 @@ struct Demands {
               isRouted: mode == .routed, hostPorts: mode == .routed ? nil : pair.hostPorts,
               containerPort: ContainerPort(pair.containerPort, request.transport)),
             network: network.id, mode: mode, hostAddress: mode == .routed ? .any(family) : hostAddress,
-            containerAddress: address, request: position, allowFrom: request.allowFrom))
+            containerAddress: address, request: position, isOfRange: !request.containerPorts.isSingle,
+            allowFrom: request.allowFrom))
       }
     }
   }

@@ -35,9 +35,13 @@ package struct StaleFlows: Sendable, Hashable {
 
   /// What a container's change from `before` to `after` makes stale. `endsTCP`: the flows of what was removed end too.
   package static func of(from before: [Binding], to after: [Binding], endsTCP: Bool = false) -> [StaleFlows] {
+    let ending = before.filter { endsTCP || $0.transport != .tcp }
+    let beginning = after.filter { $0.transport != .tcp }
+    // Nearly all of them are of tcp.
+    if ending.isEmpty, beginning.isEmpty { return [] }
     let (old, new) = (Set(before), Set(after))
-    return before.filter { !new.contains($0) && (endsTCP || $0.transport != .tcp) }.compactMap { .init(.removed, $0) }
-      + after.filter { !old.contains($0) && $0.transport != .tcp }.compactMap { .init(.added, $0) }
+    return ending.filter { !new.contains($0) }.compactMap { .init(.removed, $0) }
+      + beginning.filter { !old.contains($0) }.compactMap { .init(.added, $0) }
   }
 
   /// Whether a flow is one of them: sent to `destination`, answered by `source`.

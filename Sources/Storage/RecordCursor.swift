@@ -86,7 +86,8 @@ struct RecordCursor {
 private struct ChildCursor<Element> {
   private let rows: Rows
   private let decode: (Row) throws -> Element
-  private var head: (container: Int64, element: Element)?
+  /// The row that comes next, and its container. `nil` after the last, and before the first.
+  private var head: (container: Int64, row: Row)?
   private var started = false
 
   init(rows: Rows, decode: @escaping (Row) throws -> Element) {
@@ -101,14 +102,14 @@ private struct ChildCursor<Element> {
     }
     var elements: [Element] = []
     while let head, head.container <= container {
-      if head.container == container { elements.append(head.element) }
+      if head.container == container { elements.append(try decode(head.row)) }
       try advance()
     }
     return elements
   }
 
   private mutating func advance() throws {
-    head = try rows.next().map { (try $0.get(0), try decode($0)) }
+    head = try rows.next().map { (try $0.get(0), $0) }
   }
 }
 

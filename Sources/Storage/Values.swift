@@ -68,7 +68,9 @@ private func bind(_ text: UnsafeBufferPointer<UInt8>, to statement: OpaquePointe
 
 extension IPAddress: Bindable {
   package func bind(to statement: OpaquePointer, at index: Int32) -> Int32 {
-    withUTF8 { Storage.bind($0, to: statement, at: index) }
+    var code = SQLITE_OK
+    withUTF8 { code = Storage.bind($0, to: statement, at: index) }
+    return code
   }
 }
 
