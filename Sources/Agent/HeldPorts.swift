@@ -34,9 +34,10 @@ final class HeldPorts {
       case hostPortInUse = "host-port-in-use"
     }
     var reason: Reason
-    var message: String
+    var text: String
     var code: String { reason.rawValue }
-    var warning: Warning { Warning(reason == .addressNotLocal ? .addressNotLocal : .portNotHeld, message) }
+    var note: PortNote { PortNote(reason == .addressNotLocal ? .addressNotLocal : .portNotHeld, text) }
+    func message(about port: HostPort) -> String { "host port \(port): \(text)" }
   }
 
   private var sockets: [HostPort: CInt] = [:]
@@ -73,11 +74,11 @@ final class HeldPorts {
     case .failure(let error):
       // The kernel has no such protocol or family, so no program can hold the port either.
       if [EPROTONOSUPPORT, ESOCKTNOSUPPORT, EAFNOSUPPORT].contains(error.code) {
-        return .taken(warning(ifNotLocal: port))
+        return .taken(note(ifNotLocal: port))
       }
       let outcome = Self.outcome(of: error.code, port)
-      if keeping, case .taken(let warning?) = outcome, warning.code == .addressNotLocal {
-        waiting[port] = Waiting(reason: .addressNotLocal, message: warning.message)
+      if keeping, case .taken(let note?) = outcome, note.code == .addressNotLocal {
+        waiting[port] = Waiting(reason: .addressNotLocal, text: note.text)
       }
       return outcome
     }
@@ -88,8 +89,7 @@ final class HeldPorts {
     waiting[port] = nil
     if case .inUse(let holder) = hold(port, keeping: true) {
       waiting[port] = Waiting(
-        reason: .hostPortInUse, message: "host port \(port) is in use by \(holder()); the mapping works but is not held"
-      )
+        reason: .hostPortInUse, text: "in use by \(holder()); the mapping works but is not held")
     }
   }
 
@@ -101,20 +101,18 @@ final class HeldPorts {
     let lost = gone.isEmpty ? [] : sockets.keys.filter { gone.contains($0.address) }
     for port in lost {
       release(port)
-      waiting[port] = Waiting(reason: .addressNotLocal, message: Self.notLocal(port).message)
+      waiting[port] = Waiting(reason: .addressNotLocal, text: Self.notLocal(port).text)
     }
     return lost + retryWaiting()
   }
 
-  /// The warning for a port on an address this host does not have, where the port is not held.
-  func warning(ifNotLocal port: HostPort) -> Warning? {
+  /// What is to be known of a port on an address this host does not have, where the port is not held.
+  func note(ifNotLocal port: HostPort) -> PortNote? {
     port.address.isAny || port.address.isLoopback || localAddresses.contains(port.address) ? nil : Self.notLocal(port)
   }
 
-  private static func notLocal(_ port: HostPort) -> Warning {
-    Warning(
-      .addressNotLocal,
-      "host port \(port): \(port.address) is not an address of this host; the mapping waits until it is")
+  private static func notLocal(_ port: HostPort) -> PortNote {
+    PortNote(.addressNotLocal, "\(port.address) is not an address of this host; the mapping waits until it is")
   }
 
   /// Tries again for every port that waits; returns those whose state changed.
@@ -129,12 +127,14 @@ final class HeldPorts {
     if !waiting.isEmpty {
       for port in binding.allHostPorts {
         guard let waiting = waiting[port] else { continue }
-        return waiting.reason == .addressNotLocal
-          ? .pending(reason: waiting.message) : .degraded(reason: waiting.message)
+        let message = waiting.message(about: port)
+        return waiting.reason == .addressNotLocal ? .pending(reason: message) : .degraded(reason: message)
       }
     }
     let first = HostPort(binding.hostAddress, binding.transport, ports.first)
-    if sockets[first] == nil, let warning = warning(ifNotLocal: first) { return .pending(reason: warning.message) }
+    if sockets[first] == nil, let note = note(ifNotLocal: first) {
+      return .pending(reason: "host port \(first): \(note.text)")
+    }
     return .live
   }
 
@@ -149,8 +149,8 @@ final class HeldPorts {
     case EADDRNOTAVAIL, EINVAL: .taken(notLocal(port))
     default:
       .taken(
-        Warning(
-          .portNotHeld, "host port \(port) works but is not held: \(String(cString: strerror(code))) (errno \(code))"))
+        PortNote(
+          .portNotHeld, "the mapping works but is not held: \(String(cString: strerror(code))) (errno \(code))"))
     }
   }
 

@@ -127,10 +127,10 @@ extension PortMapper {
         table.owner(of: port).map { row in { Self.name(ofRow: row, port, in: store) } }
       },
       hold: { [table] port, size in
-        if policy == .none { return .taken(held.warning(ifNotLocal: port)) }
-        if held.isTaken(port) { return .taken(held.waiting[port]?.warning) }
+        if policy == .none { return .taken(held.note(ifNotLocal: port)) }
+        if held.isTaken(port) { return .taken(held.waiting[port]?.note) }
         let keeping = policy.holds(rangeOf: size)
-        if !keeping, port.transport == .udp, held.warning(ifNotLocal: port) == nil {
+        if !keeping, port.transport == .udp, held.note(ifNotLocal: port) == nil {
           // One look for a large range instead of a socket for each port of it.
           let ports = busy ?? PortHolder.udpPorts()
           busy = ports

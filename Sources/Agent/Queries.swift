@@ -64,9 +64,8 @@ extension PortMapper {
           message: "ports published on ::1 reach nothing: \(reason)"))
     }
     degraded += try missingBridgeReasons()
-    for reason in held.waiting.values.sorted(by: { $0.message < $1.message }) {
-      degraded.append(.init(code: reason.code, message: reason.message))
-    }
+    let waiting = held.waiting.map { Status.Degradation(code: $1.code, message: $1.message(about: $0)) }
+    degraded += waiting.sorted { $0.message < $1.message }
     return Status(
       inSync: inSync, mappings: counts.mappings, containers: counts.containers, networks: counts.networks,
       revision: try store.revision, generation: generation, degraded: degraded,

@@ -1,7 +1,15 @@
+/// What the operator should know of a host port. Said once of consecutive ports.
+package struct PortNote: Sendable, Hashable {
+  package var code: Warning.Code
+  /// What follows "host port 0.0.0.0:8080/tcp: ".
+  package var text: String
+  package init(_ code: Warning.Code, _ text: String) { (self.code, self.text) = (code, text) }
+}
+
 /// Answer to taking a host port.
 package enum HoldOutcome {
-  /// Ours, or deliberately not held; the warning says what the operator should know.
-  case taken(Warning?)
+  /// Ours, or deliberately not held.
+  case taken(PortNote?)
   /// Another program has it; the text says who, as far as can be told. Asked for only where it is wanted: finding out means
   /// looking at the machine's processes.
   case inUse(by: () -> String)
@@ -96,7 +104,7 @@ package func resolve(
       for demand in group { bindings.append(demand.binding(hostPort: port), isOfRange: demand.isOfRange) }
     }
     ephemeral = choice.ephemeral
-    return Resolution(bindings: bindings.runs, warnings: demands.warnings + choice.warnings)
+    return Resolution(bindings: bindings.runs, warnings: demands.warnings + choice.notes.warnings)
   } catch {
     choice.releaseAll()
     throw error
@@ -108,7 +116,7 @@ private struct PortChoice {
   let container: Container
   let hostPorts: HostPorts
   var ephemeral: EphemeralPorts
-  private(set) var warnings: [Warning] = []
+  fileprivate private(set) var notes = PortNotes()
   private var taken: [HostPort] = []
   /// What this start has claimed already, by request.
   private var claims = PortClaims<Int?>()
@@ -206,23 +214,24 @@ private struct PortChoice {
       let key = demand.hostPort(port)
       if let owner = owner(of: key) { return Conflict(key: key, request: demand.request, owner: owner) }
     }
-    let (start, warningCount) = (taken.count, warnings.count)
+    let start = taken.count
+    var notes = notes
     for demand in group {
       let key = demand.hostPort(port)
       let size = demand.request.map { container.publish[$0].containerPorts.count } ?? 1
       switch hostPorts.hold(key, size) {
-      case .taken(let warning):
+      case .taken(let note):
         taken.append(key)
-        if let warning { warnings.append(warning) }
+        if let note { notes.add(note, about: key) }
       case .inUse(let holder):
         release(from: start)
-        warnings.removeSubrange(warningCount...)
         return Conflict(key: key, request: demand.request, owner: .program(name: holder))
       case .impossible(let refusal):
         throw RequestError(refusal.code, refusal.message, field: demand.request.map { "publish[\($0)]" })
       }
     }
     for demand in group { claims.claim(demand.hostPort(port), for: demand.request) }
+    self.notes = notes
     return nil
   }
 
@@ -266,6 +275,35 @@ private struct PortChoice {
   }
   private static func list(_ addresses: [IPAddress]) -> String {
     addresses.map(\.description).joined(separator: " and ")
+  }
+}
+
+/// Notes about ports, those of consecutive ones together, in order of first appearance.
+private struct PortNotes {
+  private struct Run: Hashable {
+    var note: PortNote
+    var address: IPAddress
+    var transport: TransportProtocol
+  }
+
+  private var runs: [(run: Run, ports: PortRange)] = []
+  private var last: [Run: Int] = [:]
+
+  mutating func add(_ note: PortNote, about port: HostPort) {
+    let run = Run(note: note, address: port.address, transport: port.transport)
+    if let index = last[run], runs[index].ports.last < port.port, runs[index].ports.last + 1 == port.port {
+      runs[index].ports = PortRange(runs[index].ports.first, port.port)
+    } else {
+      last[run] = runs.count
+      runs.append((run, PortRange(port.port)))
+    }
+  }
+
+  var warnings: [Warning] {
+    runs.map { run, ports in
+      let what = ports.isSingle ? "host port" : "host ports"
+      return Warning(run.note.code, "\(what) \(run.address.bracketed):\(ports)/\(run.transport): \(run.note.text)")
+    }
   }
 }
 

@@ -90,8 +90,8 @@ struct Demands {
         let address = attachment.endpoint.address(family),
         let hostAddress = Self.hostAddress(request.hostAddress, options.defaultBind, family)
       else { continue }
+      if mode == .routed { warnAboutIgnored(request, family, network) }
       for pair in request.expanded {
-        if mode == .routed { warnAboutIgnored(request, pair, family, network) }
         sorted.append(
           Demand(
             group: .init(
@@ -113,20 +113,18 @@ struct Demands {
     return defaultBind.family == family ? defaultBind : nil
   }
 
-  private mutating func warnAboutIgnored(
-    _ request: PublishRequest, _ pair: PublishRequest.Pair, _ family: AddressFamily, _ network: Network
-  ) {
-    let port = ContainerPort(pair.containerPort, request.transport)
-    let what = "port \(port) on network \(network.name) (\(family.title))"
+  private mutating func warnAboutIgnored(_ request: PublishRequest, _ family: AddressFamily, _ network: Network) {
+    let what = "\(request.containerPortsText) on network \(network.name) (\(family.title))"
     if let address = request.hostAddress, !address.isAny {
       warnings.append(
         Warning(
           .routedHostAddressIgnored,
           "\(what): host address \(address) is not used, the gateway mode is routed"))
     }
-    if let ports = pair.hostPorts {
+    if let ports = request.hostPorts {
+      let unused = ports.isSingle ? "host port \(ports) is" : "host ports \(ports) are"
       warnings.append(
-        Warning(.routedHostPortIgnored, "\(what): host port \(ports) is not used, the gateway mode is routed"))
+        Warning(.routedHostPortIgnored, "\(what): \(unused) not used, the gateway mode is routed"))
     }
   }
 
@@ -141,28 +139,29 @@ struct Demands {
     let reached = candidates.map(\.resolved).filter {
       $0.network.id == gateway.resolved.network.id || $0.options.mode(.ipv4) == .routed
     }
-    for pair in request.expanded {
-      let port = ContainerPort(pair.containerPort, request.transport)
-      if let address = request.hostAddress {
-        guard address.family == .ipv6 else { return }
-        warnings.append(
-          Warning(
-            .ipv6HostIPv4Container,
-            "port \(port): host address \(address) is not used, the container has no IPv6 address"))
-        continue
-      }
-      for network in reached where network.options.defaultBind.family == .ipv6 {
-        warnings.append(
-          Warning(
-            .defaultBindIPv6IPv4Container,
-            "port \(port) on network \(network.network.name): default bind \(network.options.defaultBind) is not used, "
-              + "the container has no IPv6 address"))
-      }
+    if let address = request.hostAddress {
+      guard address.family == .ipv6 else { return }
+      warnings.append(
+        Warning(
+          .ipv6HostIPv4Container,
+          "\(request.containerPortsText): host address \(address) is not used, the container has no IPv6 address"))
+      return
+    }
+    for network in reached where network.options.defaultBind.family == .ipv6 {
+      warnings.append(
+        Warning(
+          .defaultBindIPv6IPv4Container,
+          "\(request.containerPortsText) on network \(network.network.name): default bind "
+            + "\(network.options.defaultBind) is not used, the container has no IPv6 address"))
     }
   }
 }
 
 extension PublishRequest {
+  fileprivate var containerPortsText: String {
+    "\(containerPorts.isSingle ? "port" : "ports") \(containerPorts)/\(transport)"
+  }
+
   /// One container port with the host ports it may take; `nil` = ephemeral.
   struct Pair: Hashable {
     var hostPorts: PortRange?

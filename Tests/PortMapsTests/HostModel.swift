@@ -20,7 +20,7 @@ final class HostModel {
   var containers: [Listener] = []
   var programs: [Listener] = []
   /// What a `hold` of a port answers besides.
-  var warning: (HostPort) -> Warning? = { _ in nil }
+  var note: (HostPort) -> PortNote? = { _ in nil }
   private(set) var held: [HostPort] = []
   /// Ports given back that were not held.
   private(set) var strayReleases: [HostPort] = []
@@ -36,7 +36,7 @@ final class HostModel {
           return .inUse { "a socket of ours" }
         }
         held.append(key)
-        return .taken(warning(key))
+        return .taken(note(key))
       },
       release: { [self] key in
         guard let index = held.firstIndex(of: key) else { return strayReleases.append(key) }

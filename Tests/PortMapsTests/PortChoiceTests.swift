@@ -107,10 +107,24 @@ import Testing
 
   @Test func aWarningGoesWithThePortItWasAbout() throws {
     let host = HostModel()
-    host.warning = { Warning(.portNotHeld, "\($0)") }
+    host.note = { _ in PortNote(.portNotHeld, "not held") }
     host.programs = [.init(address: "::", transport: .tcp, ports: 8000...8000)]
     let resolution = try Start(Network("net"), ["8000-8001:80"]).resolve(on: host)
-    #expect(resolution.warnings.map(\.message) == ["0.0.0.0:8001/tcp", "[::]:8001/tcp"])
+    #expect(
+      resolution.warnings.map(\.message) == [
+        "host port 0.0.0.0:8001/tcp: not held", "host port [::]:8001/tcp: not held",
+      ])
+  }
+
+  @Test func consecutivePortsAreWarnedOfOnce() throws {
+    let host = HostModel()
+    host.note = { $0.port == 8003 ? nil : PortNote(.portNotHeld, $0.port == 8006 ? "busy" : "not held") }
+    let resolution = try Start(Network("net", families: [.ipv4]), ["8000-8006:80-86"]).resolve(on: host)
+    #expect(
+      resolution.warnings.map(\.message) == [
+        "host ports 0.0.0.0:8000-8002/tcp: not held", "host ports 0.0.0.0:8004-8005/tcp: not held",
+        "host port 0.0.0.0:8006/tcp: busy",
+      ])
   }
 
   @Test func theSizeOfTheRangeIsPassedOn() throws {
