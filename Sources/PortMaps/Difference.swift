@@ -18,6 +18,11 @@ package func difference(from have: [Element], to want: [Element]) -> RulesetChan
   // A start has nothing before it and a stop nothing after it.
   if have.isEmpty { return RulesetChange(additions: want.eachOnce) }
   if want.isEmpty { return RulesetChange(removals: have.eachOnce) }
+  let settled = setsInOrder(have, want)
+  if !settled.isEmpty {
+    return difference(
+      from: have.filter { !settled.contains($0.set) }, to: want.filter { !settled.contains($0.set) })
+  }
   var places = Places(for: want.count)
   // Those of `want` that are not to be added: repetitions, and what is there.
   var isSettled = want.indices.map { places.put($0, of: want) != $0 }
@@ -36,6 +41,25 @@ package func difference(from have: [Element], to want: [Element]) -> RulesetChan
   // In the order of `want`, so that equal inputs give equal transactions.
   return RulesetChange(
     removals: changed + unwanted.eachOnce, additions: zip(want, isSettled).filter { !$1 }.map(\.0))
+}
+
+/// The sets that have the same elements on both sides, in the same order and, in `have`, one after the other. So they are when
+/// they were asked for by their keys, and a walk costs a fraction of what hashing does.
+private func setsInOrder(_ have: [Element], _ want: [Element]) -> Set<SetName> {
+  var (next, ends): ([SetName: Int], [SetName: Int]) = ([:], [:])
+  for index in have.indices where index == 0 || have[index].set != have[index - 1].set {
+    if index > 0 { ends[have[index - 1].set] = index }
+    // One that begins twice.
+    if next.updateValue(index, forKey: have[index].set) != nil { return [] }
+  }
+  ends[have[have.count - 1].set] = have.count
+  for element in want {
+    guard let index = next[element.set] else { continue }
+    let isNext = index < have.count && have[index] == element
+    next[element.set] = isNext ? index + 1 : nil
+    if next.isEmpty { break }
+  }
+  return Set(next.filter { ends[$0.key] == $0.value }.keys)
 }
 
 extension [Element] {

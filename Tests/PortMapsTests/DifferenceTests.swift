@@ -53,6 +53,29 @@ import Testing
     return Set(table.values)
   }
 
+  /// As elements are read that were asked for by their keys, while what is wanted has those of several sets in turn.
+  @Test(arguments: seeds(300))
+  func setsMayComeInTheirOrder(seed: UInt64) throws {
+    var random = SeededGenerator(seed: seed)
+    let want = (1...8 as ClosedRange<UInt16>).flatMap { port in
+      [SetName.any4, .any6, .exact4].map { Element($0, .port(.tcp, port), .destination("172.18.0.2", 80)) }
+    }.filter { _ in random.oneIn(4) == false }
+    var have = [SetName.exact4, .any6, .any4].flatMap { set in want.filter { $0.set == set } }
+    #expect(difference(from: have, to: want).isEmpty)
+    // Of which one is named twice, and of which one is missing, another or too much.
+    #expect(difference(from: have, to: want + [random.pick(want)]).isEmpty)
+    let index = Int.random(in: have.indices, using: &random)
+    switch Int.random(in: 0..<4, using: &random) {
+    case 0: have.remove(at: index)
+    case 1: have[index].comment = "another"
+    case 2: have.insert(Element(have[index].set, .port(.udp, 1), .destination("172.18.0.2", 80)), at: index)
+    default: have.swapAt(index, 0)
+    }
+    let change = difference(from: have, to: want)
+    #expect(change.removals.count <= 1 && change.additions.count <= 1)
+    #expect(try apply(change, to: have) == Set(want))
+  }
+
   @Test(arguments: seeds(300))
   func theChangeLeadsToWhatIsWanted(seed: UInt64) throws {
     var random = SeededGenerator(seed: seed)
