@@ -119,7 +119,7 @@ struct Batch {
     deleteTable()
     table("create table", NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL) {
       if owner { $0.attribute(NFTA_TABLE_FLAGS) { $0.big(TableFlags.owned) } }
-      $0.attribute(NFTA_TABLE_USERDATA) { $0.append(userdata(comment: SkeletonState.comment)) }
+      $0.attribute(NFTA_TABLE_USERDATA) { $0.append(comment: SkeletonState.comment) }
     }
     for definition in Skeleton.sets {
       let handle = SetHandle(definition)

@@ -95,7 +95,7 @@ extension Batch {
     loopback("add table", Skeleton.table, NFT_MSG_NEWTABLE, NLM_F_CREATE) {
       $0.string(NFTA_TABLE_NAME, Skeleton.table)
       if isOwned { $0.attribute(NFTA_TABLE_FLAGS) { $0.big(TableFlags.owned) } }
-      $0.attribute(NFTA_TABLE_USERDATA) { $0.append(userdata(comment: SkeletonState.comment)) }
+      $0.attribute(NFTA_TABLE_USERDATA) { $0.append(comment: SkeletonState.comment) }
     }
   }
 

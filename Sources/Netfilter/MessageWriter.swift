@@ -12,8 +12,6 @@ struct MessageWriter {
   /// Longer than what is written: numbers are stored into it whole, where appending to an array goes byte by byte.
   private var buffer: [UInt8] = []
   private(set) var count = 0
-  /// The last comment written: neighbours usually are of one container and have the same.
-  private var comment: (text: String, userdata: [UInt8]) = ("", [])
 
   var bytes: ArraySlice<UInt8> { buffer[..<count] }
 
@@ -90,12 +88,6 @@ struct MessageWriter {
   mutating func append(_ text: some Sequence<UInt8>) {
     guard text.withContiguousStorageIfAvailable({ append(UnsafeRawBufferPointer($0)) }) == nil else { return }
     for byte in text { append(byte) }
-  }
-
-  /// NFTNL_UDATA_SET_ELEM_COMMENT.
-  mutating func append(comment text: String) {
-    if comment.text != text { comment = (text, userdata(comment: text)) }
-    append(comment.userdata)
   }
 
   /// Network byte order.

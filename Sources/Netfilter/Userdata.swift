@@ -8,6 +8,17 @@ func userdata(comment: String) -> [UInt8] {
   return [commentType, UInt8(text.count + 1)] + text + [0]
 }
 
+extension MessageWriter {
+  /// The same as `userdata(comment:)`, without an array: in a round each element has the comment of another container.
+  mutating func append(comment: String) {
+    let count = commentLength(comment)
+    append(commentType)
+    append(UInt8(count + 1))
+    append(comment.utf8.prefix(count))
+    append(0)
+  }
+}
+
 /// "" when there is none, or none that is UTF-8.
 func userdataComment(_ userdata: ArraySlice<UInt8>) -> String {
   var rest = userdata
@@ -21,6 +32,7 @@ func userdataComment(_ userdata: ArraySlice<UInt8>) -> String {
 
 /// The bytes of `text` that fit NFTNL_UDATA_COMMENT_MAXLEN with the NUL, cut between two characters.
 private func commentLength(_ text: String) -> Int {
+  if text.utf8.count <= 127 { return text.utf8.count }
   var end = text.utf8.index(text.startIndex, offsetBy: 127, limitedBy: text.endIndex) ?? text.endIndex
   while end.samePosition(in: text) == nil { text.utf8.formIndex(before: &end) }
   return text.utf8.distance(from: text.startIndex, to: end)

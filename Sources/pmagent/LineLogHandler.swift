@@ -1,5 +1,6 @@
 import Glibc
 import Logging
+import Synchronization
 
 /// One line an event, written with one write(2): `2026-01-02T03:04:05.678Z INFO container started container=web`.
 struct LineLogHandler: LogHandler {
@@ -62,15 +63,25 @@ struct LineLogHandler: LogHandler {
     return isPlain && !value.isEmpty ? value : value.debugDescription
   }
 
+  /// The second last written of: a busy agent writes thousands of lines in one.
+  private static let last = Mutex((second: Int.min, text: ""))
+
   /// RFC 3339 in UTC with milliseconds.
   private static func timestamp(_ time: timespec) -> String {
-    var (seconds, date) = (time.tv_sec, tm())
-    gmtime_r(&seconds, &date)
-    let second = String(unsafeUninitializedCapacity: 32) { text in
-      text.withMemoryRebound(to: CChar.self) { strftime($0.baseAddress, $0.count, "%Y-%m-%dT%H:%M:%S", &date) }
+    let second = last.withLock { last in
+      if last.second != time.tv_sec { last = (time.tv_sec, text(ofSecond: time.tv_sec)) }
+      return last.text
     }
     // Four digits, of which the first is not wanted.
     return "\(second).\(String(1000 + time.tv_nsec / 1_000_000).dropFirst())Z"
+  }
+
+  private static func text(ofSecond second: Int) -> String {
+    var (second, date) = (second, tm())
+    gmtime_r(&second, &date)
+    return String(unsafeUninitializedCapacity: 32) { text in
+      text.withMemoryRebound(to: CChar.self) { strftime($0.baseAddress, $0.count, "%Y-%m-%dT%H:%M:%S", &date) }
+    }
   }
 }
 
