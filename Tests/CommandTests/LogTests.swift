@@ -45,6 +45,17 @@ struct LogCase: CustomTestStringConvertible, Sendable {
     #expect(handler.line(event, at: timespec(tv_sec: 1_767_323_045, tv_nsec: 678_999_999)) == row.line)
   }
 
+  @Test func eachLineHasItsOwnTime() {
+    let handler = LineLogHandler(descriptor: -1, form: .timestamped, logLevel: .trace)
+    let event = LogEvent(level: .info, message: "m", metadata: nil, source: "", file: "", function: "", line: 0)
+    let times = [(1_767_323_045, 0), (1_767_323_045, 999_000_000), (1_767_323_046, 0), (1_767_323_045, 1_000_000)]
+    #expect(
+      times.map { handler.line(event, at: timespec(tv_sec: $0, tv_nsec: $1)) } == [
+        "2026-01-02T03:04:05.000Z INFO m", "2026-01-02T03:04:05.999Z INFO m", "2026-01-02T03:04:06.000Z INFO m",
+        "2026-01-02T03:04:05.001Z INFO m",
+      ])
+  }
+
   @Test func levelAndMetadataOfTheLogger() throws {
     let directory = try TemporaryDirectory()
     try write("", to: directory.path + "/log")
