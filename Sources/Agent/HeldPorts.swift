@@ -139,8 +139,9 @@ final class HeldPorts {
   }
 
   func release(_ port: HostPort) {
-    waiting[port] = nil
-    if let socket = sockets.removeValue(forKey: port) { close(socket) }
+    // Of a large range, none is.
+    if !waiting.isEmpty { waiting[port] = nil }
+    if !sockets.isEmpty, let socket = sockets.removeValue(forKey: port) { close(socket) }
   }
 
   private static func outcome(of code: CInt, _ port: HostPort) -> HoldOutcome {

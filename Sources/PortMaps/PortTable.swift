@@ -22,20 +22,41 @@ package struct PortTable: Sendable {
 /// Owners of host ports. `0.0.0.0` and `::` conflict with every address of their family; families and protocols are
 /// independent.
 struct PortClaims<Owner: Sendable>: Sendable {
-  /// By the port on any address of the family, because a port has few addresses and many a port has none.
-  private var owners: [HostPort: [(address: IPAddress, owner: Owner)]] = [:]
+  private typealias Claim = (address: IPAddress, owner: Owner)
 
-  func owner(of port: HostPort) -> Owner? {
-    owners[port.onAnyAddress]?.first { $0.address.overlaps(port.address) }?.owner
+  /// Those of one port. Nearly always there is one, which needs no memory of its own.
+  private struct Claims {
+    var first: Claim?
+    var others: [Claim] = []
+
+    func owner(of address: IPAddress) -> Owner? {
+      if let first, first.address.overlaps(address) { return first.owner }
+      return others.first { $0.address.overlaps(address) }?.owner
+    }
+
+    mutating func add(_ claim: Claim) {
+      if first == nil { first = claim } else { others.append(claim) }
+    }
+
+    mutating func remove(_ address: IPAddress) {
+      others.removeAll { $0.address == address }
+      if first?.address == address { first = others.popLast() }
+    }
   }
 
+  /// By the port on any address of the family, because a port has few addresses and many a port has none.
+  private var claims: [HostPort: Claims] = [:]
+
+  func owner(of port: HostPort) -> Owner? { claims[port.onAnyAddress]?.owner(of: port.address) }
+
   mutating func claim(_ port: HostPort, for owner: Owner) {
-    owners[port.onAnyAddress, default: []].append((port.address, owner))
+    claims[port.onAnyAddress, default: Claims()].add((port.address, owner))
   }
 
   mutating func release(_ port: HostPort) {
-    let rest = owners[port.onAnyAddress, default: []].filter { $0.address != port.address }
-    owners[port.onAnyAddress] = rest.isEmpty ? nil : rest
+    guard let index = claims.index(forKey: port.onAnyAddress) else { return }
+    claims.values[index].remove(port.address)
+    if claims.values[index].first == nil { claims.remove(at: index) }
   }
 }
 
