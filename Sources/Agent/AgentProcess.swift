@@ -178,7 +178,7 @@ private final class Core {
     return NetlinkListener(
       on: loop, openSocket: RulesetNotices.openSocket,
       onMessages: { [unowned self] buffer in
-        notices.add(Array(buffer.readableBytesView)[...], own: kernel.portID) { mapper.tableChanged(by: $0) }
+        buffer.withUnsafeReadableBytes { notices.add($0, own: kernel.portID) { mapper.tableChanged(by: $0) } }
       },
       onLoss: { [unowned self] in
         notices = RulesetNotices()

@@ -203,14 +203,16 @@ extension Batch {
 
   /// The element whose attribute contains the byte at `offset` of the message.
   private func culprit(in elements: ArraySlice<Element>, messageAt start: Int, offset: Int) -> Element? {
-    guard let message = Message(bytes[start...]),
-      let list = message.attributes[NFTA_SET_ELEM_LIST_ELEMENTS]
-    else { return nil }
-    for (element, attribute) in zip(elements, Attributes(list)) where attribute.value.endIndex > start + offset {
-      // The offset may be that of the list itself, which accuses nobody.
-      return attribute.value.startIndex - 4 <= start + offset ? element : nil
+    bytes.withUnsafeBytes { bytes in
+      guard let message = Message(bytes[start...]), let list = message.attributes[NFTA_SET_ELEM_LIST_ELEMENTS] else {
+        return nil
+      }
+      for (element, attribute) in zip(elements, Attributes(list)) where attribute.value.endIndex > start + offset {
+        // The offset may be that of the list itself, which accuses nobody.
+        return attribute.value.startIndex - 4 <= start + offset ? element : nil
+      }
+      return nil
     }
-    return nil
   }
 }
 

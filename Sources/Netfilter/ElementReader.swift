@@ -4,7 +4,7 @@ import PortMaps
 extension Element {
   /// Reads one NFTA_LIST_ELEM; `nil` when it is not one that `MessageWriter.element` could have written.
   init?(_ attributes: Attributes, of definition: SetDefinition) {
-    var (start, end, data): (ArraySlice<UInt8>?, ArraySlice<UInt8>?, ArraySlice<UInt8>?)
+    var (start, end, data): (Bytes?, Bytes?, Bytes?)
     var comment = ""
     for (type, value) in attributes {
       switch type {
@@ -26,7 +26,7 @@ extension Element {
 }
 
 extension Element.Key {
-  fileprivate init?(_ start: ArraySlice<UInt8>, _ end: ArraySlice<UInt8>, _ types: [DataType]) {
+  fileprivate init?(_ start: Bytes, _ end: Bytes, _ types: [DataType]) {
     var (first, last) = (FieldReader(start), FieldReader(end))
     // Fields that are not prefixes must be the same in both.
     func exact<T: Equatable>(_ read: (inout FieldReader) -> T?) -> T? {
@@ -72,7 +72,7 @@ extension Element.Key {
 }
 
 extension Element.Value {
-  fileprivate init?(_ data: ArraySlice<UInt8>?, _ definition: SetDefinition.Value) {
+  fileprivate init?(_ data: Bytes?, _ definition: SetDefinition.Value) {
     guard let data else {
       guard definition == .none else { return nil }
       self = .none
@@ -100,13 +100,13 @@ extension Element.Value {
 
 /// Takes the fields of a key or of data off the front of its bytes.
 private struct FieldReader {
-  private var rest: ArraySlice<UInt8>
+  private var rest: Bytes
 
-  init(_ bytes: ArraySlice<UInt8>) { rest = bytes }
+  init(_ bytes: Bytes) { rest = bytes }
 
   var isAtEnd: Bool { rest.isEmpty }
 
-  private mutating func field(_ type: DataType) -> ArraySlice<UInt8>? {
+  private mutating func field(_ type: DataType) -> Bytes? {
     guard rest.count >= type.size else { return nil }
     let field = rest.prefix(type.size)
     rest = rest.dropFirst((type.size + 3) & ~3)

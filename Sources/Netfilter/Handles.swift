@@ -193,7 +193,8 @@ private func text(_ print: (UnsafeMutablePointer<CChar>, Int) -> Int32) -> Strin
 extension Message {
   fileprivate func withHeader(_ body: (UnsafePointer<nlmsghdr>) -> Int32) -> Int32 {
     // Netlink aligns messages to 4 bytes, and so is the buffer they are received into.
-    bytes.withUnsafeBytes { $0.baseAddress.map { body($0.assumingMemoryBound(to: nlmsghdr.self)) } ?? -1 }
+    let address = UnsafeRawBufferPointer(rebasing: bytes).baseAddress
+    return address.map { body($0.assumingMemoryBound(to: nlmsghdr.self)) } ?? -1
   }
 }
 

@@ -1,3 +1,7 @@
+/// Bytes that were received, which belong to whoever received them: valid until that returns. Slices of an array would count
+/// references at each step, which is half of what reading an element costs.
+typealias Bytes = Slice<UnsafeRawBufferPointer>
+
 /// A received netlink message: its header and what follows it. Layout: see `MessageWriter`.
 struct Message {
   let type: UInt16
@@ -5,12 +9,12 @@ struct Message {
   let sequence: UInt32
   let portID: UInt32
   /// With the header.
-  let bytes: ArraySlice<UInt8>
+  let bytes: Bytes
 
   static let headerSize = 16
 
   /// The message at the start of `buffer`; `nil` when it is cut short.
-  init?(_ buffer: ArraySlice<UInt8>) {
+  init?(_ buffer: Bytes) {
     guard buffer.count >= Self.headerSize else { return nil }
     let length = Int(buffer.native(UInt32.self, at: 0))
     guard length >= Self.headerSize, length <= buffer.count else { return nil }
@@ -27,11 +31,11 @@ struct Message {
 
 /// The attributes in `bytes`, in order. Iteration ends early at one that is cut short.
 struct Attributes: Sequence, IteratorProtocol {
-  private var rest: ArraySlice<UInt8>
+  private var rest: Bytes
 
-  init(_ bytes: ArraySlice<UInt8>) { rest = bytes }
+  init(_ bytes: Bytes) { rest = bytes }
 
-  mutating func next() -> (type: UInt16, value: ArraySlice<UInt8>)? {
+  mutating func next() -> (type: UInt16, value: Bytes)? {
     guard rest.count >= 4 else { return nil }
     let length = Int(rest.native(UInt16.self, at: 0))
     guard length >= 4, length <= rest.count else { return nil }
@@ -43,21 +47,26 @@ struct Attributes: Sequence, IteratorProtocol {
   }
 
   /// The value of the first attribute of this type.
-  subscript(type: some RawRepresentable<UInt32>) -> ArraySlice<UInt8>? { first { type ~= $0.type }?.value }
+  subscript(type: some RawRepresentable<UInt32>) -> Bytes? { first { type ~= $0.type }?.value }
 }
 
 /// Compares an attribute's type with a constant of a C enum.
 func ~= (constant: some RawRepresentable<UInt32>, type: UInt16) -> Bool { constant.rawValue == type }
 
-extension ArraySlice<UInt8> {
-  /// A number in host byte order, `offset` bytes into the slice.
+extension Bytes {
+  /// A number in host byte order, `offset` bytes into the slice, which has as many.
   func native<T: FixedWidthInteger>(_: T.Type, at offset: Int) -> T {
-    withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: T.self) }
+    base.loadUnaligned(fromByteOffset: startIndex + offset, as: T.self)
   }
 
   /// The whole slice as a number in network byte order.
   var big: UInt64 { reduce(0) { $0 << 8 | UInt64($1) } }
 
   /// Up to the first NUL; `nil` when that is not UTF-8.
-  var string: String? { String(validating: prefix { $0 != 0 }, as: UTF8.self) }
+  var string: String? {
+    let text = UnsafeRawBufferPointer(rebasing: prefix { $0 != 0 })
+    // Names are ASCII, nearly all of them, in which nothing can be invalid.
+    return text.allSatisfy { $0 < 0x80 }
+      ? String(decoding: text, as: UTF8.self) : String(validating: text, as: UTF8.self)
+  }
 }

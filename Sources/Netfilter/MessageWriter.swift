@@ -55,7 +55,8 @@ struct MessageWriter {
   /// Sets NLM_F_ACK on the message that starts at `start`.
   mutating func requestAcknowledgement(messageAt start: Int) {
     let offset = start + 6
-    patch(buffer[offset...].native(UInt16.self, at: 0) | UInt16(NLM_F_ACK), at: offset)
+    let flags = buffer.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt16.self) }
+    patch(flags | UInt16(NLM_F_ACK), at: offset)
   }
 
   /// The payload that `body` appends must stay below 64 KiB.

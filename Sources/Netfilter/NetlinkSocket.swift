@@ -134,14 +134,16 @@ struct NetlinkSocket: ~Copyable {
         problem = problem ?? "read nf_tables' answers: \(errnoDescription(errno))"
         if errno == ENOBUFS || errno == ENOSPC { continue } else { break }
       }
-      var rest = buffer[..<count]
-      while !rest.isEmpty {
-        guard let message = Message(rest), message.portID == portID, sequences.contains(message.sequence) else {
-          problem = problem ?? "an answer of nf_tables is cut short or belongs to another request"
-          break
+      buffer.withUnsafeBytes { buffer in
+        var rest = buffer[..<count]
+        while !rest.isEmpty {
+          guard let message = Message(rest), message.portID == portID, sequences.contains(message.sequence) else {
+            problem = problem ?? "an answer of nf_tables is cut short or belongs to another request"
+            break
+          }
+          answers.add(message, receive)
+          rest = rest.dropFirst((message.bytes.count + 3) & ~3)
         }
-        answers.add(message, receive)
-        rest = rest.dropFirst((message.bytes.count + 3) & ~3)
       }
     }
     if let problem { throw .unknownOutcome(problem) }

@@ -47,8 +47,8 @@ package struct RulesetNotices {
 
   /// Takes in what one read returned, and calls `onChange` for each transaction of another socket than `portID` that touched
   /// our tables. Messages about other tables cost the look at their first attribute.
-  package mutating func add(_ bytes: ArraySlice<UInt8>, own portID: UInt32, _ onChange: (ForeignChange) -> Void) {
-    var rest = bytes
+  package mutating func add(_ bytes: UnsafeRawBufferPointer, own portID: UInt32, _ onChange: (ForeignChange) -> Void) {
+    var rest = bytes[...]
     while let message = Message(rest) {
       if message.type == nfTablesType(NFT_MSG_NEWGEN) {
         if touched { onChange(ForeignChange(message.attributes)) }

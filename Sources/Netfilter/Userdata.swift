@@ -20,7 +20,7 @@ extension MessageWriter {
 }
 
 /// "" when there is none, or none that is UTF-8.
-func userdataComment(_ userdata: ArraySlice<UInt8>) -> String {
+func userdataComment(_ userdata: Bytes) -> String {
   var rest = userdata
   while rest.count >= 2 {
     let (type, length) = (rest[rest.startIndex], Int(rest[rest.startIndex + 1]))

@@ -17,7 +17,7 @@ struct ElementCodecTests {
     var attributes = MessageWriter()
     attributes.append(writer.bytes.dropFirst(4))
     edit(&attributes)
-    return Element(Attributes(attributes.bytes[...]), of: definition)
+    return attributes.bytes.withUnsafeBytes { Element(Attributes($0[...]), of: definition) }
   }
 
   @Test("are read as they were written", arguments: samples)
@@ -52,7 +52,7 @@ struct ElementCodecTests {
       writer.element(element, isInterval: definition.isInterval, withValue: true)
       for length in 4..<writer.bytes.count {
         // What is left may be an element without its comment, never another key.
-        let read = Element(Attributes(writer.bytes[4..<length]), of: definition)
+        let read = writer.bytes.withUnsafeBytes { Element(Attributes($0[4..<length]), of: definition) }
         #expect(read == nil || read?.identity == element.identity)
       }
     }

@@ -23,7 +23,7 @@ struct NoticeTests {
   private func foreignChanges(in notices: inout RulesetNotices, _ socket: Descriptor, own portID: UInt32) -> Int {
     var (count, buffer) = (0, [UInt8](repeating: 0, count: 64 << 10))
     while case let length = recv(socket.number, &buffer, buffer.count, 0), length > 0 {
-      notices.add(buffer[..<length], own: portID) { _ in count += 1 }
+      buffer[..<length].withUnsafeBytes { notices.add($0, own: portID) { _ in count += 1 } }
     }
     return count
   }
