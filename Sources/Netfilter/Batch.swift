@@ -221,18 +221,21 @@ extension [PortMaps.Element] {
   package var bySet: [[PortMaps.Element]] {
     // There are a few dozen sets, and a change has elements of few of them.
     var sets: [(name: SetName, count: Int)] = []
-    for element in self {
-      if let index = sets.firstIndex(where: { $0.name == element.set }) {
+    // By places: each element that is taken out of the list counts references.
+    for place in indices {
+      let set = self[place].set
+      if let index = sets.firstIndex(where: { $0.name == set }) {
         sets[index].count += 1
       } else {
-        sets.append((element.set, 1))
+        sets.append((set, 1))
       }
     }
     if sets.count == 1 { return [self] }
     var lists = sets.map { [PortMaps.Element](reserving: $0.count) }
-    for element in self {
-      guard let index = sets.firstIndex(where: { $0.name == element.set }) else { continue }
-      lists[index].append(element)
+    for place in indices {
+      let set = self[place].set
+      guard let index = sets.firstIndex(where: { $0.name == set }) else { continue }
+      lists[index].append(self[place])
     }
     return lists
   }

@@ -12,10 +12,12 @@ struct MessageWriter {
   /// Longer than what is written: numbers are stored into it whole, where appending to an array goes byte by byte.
   private var buffer: [UInt8] = []
   private(set) var count = 0
+  /// The last one written, and where: those of a range all have one.
+  private var comment: (text: String, place: Range<Int>)?
 
   var bytes: ArraySlice<UInt8> { buffer[..<count] }
 
-  mutating func removeAll() { count = 0 }
+  mutating func removeAll() { (count, comment) = (0, nil) }
 
   private mutating func reserve(_ size: Int) {
     guard count + size > buffer.count else { return }
@@ -82,6 +84,19 @@ struct MessageWriter {
     body(&self)
     patch(UInt16(count - start), at: start)
     while count & 3 != 0 { append(0) }
+  }
+
+  /// NFTNL_UDATA_SET_ELEM_COMMENT.
+  mutating func append(comment text: String) {
+    let start = count
+    if let comment, comment.text == text {
+      reserve(comment.place.count)
+      buffer.withUnsafeMutableBytes { $0[start..<start + comment.place.count].copyBytes(from: $0[comment.place]) }
+      count += comment.place.count
+    } else {
+      appendUserdata(comment: text)
+      comment = (text, start..<count)
+    }
   }
 
   mutating func append(_ byte: UInt8) { native(byte) }

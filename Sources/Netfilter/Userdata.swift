@@ -10,7 +10,7 @@ func userdata(comment: String) -> [UInt8] {
 
 extension MessageWriter {
   /// The same as `userdata(comment:)`, without an array: in a round each element has the comment of another container.
-  mutating func append(comment: String) {
+  mutating func appendUserdata(comment: String) {
     let count = commentLength(comment)
     append(commentType)
     append(UInt8(count + 1))

@@ -65,6 +65,7 @@ private func setsInOrder(_ have: [Element], _ want: [Element]) -> Set<SetName> {
 extension [Element] {
   /// Two mappings to one container port project to one element, so a side may name an element twice.
   var eachOnce: [PortMaps.Element] {
+    if isRising { return self }
     let firsts = firsts
     return firsts.count == count ? self : firsts.map { self[$0] }
   }
@@ -79,8 +80,25 @@ extension [Element] {
     return indices.filter { places.put($0, of: self) == $0 }
   }
 
+  /// Whether those of each set rise, so that none is there twice. Those of a range do, whose keys are dear to hash.
+  private var isRising: Bool {
+    // There are a few dozen sets, and a range has elements of few of them.
+    var last: [(set: SetName, place: Int)] = []
+    for place in indices {
+      let set = self[place].set
+      if let known = last.firstIndex(where: { $0.set == set }) {
+        guard self[last[known].place].key.precedes(self[place].key) else { return false }
+        last[known].place = place
+      } else {
+        last.append((set, place))
+      }
+    }
+    return true
+  }
+
   /// Whether two of them have one identity.
   package var isRepeating: Bool {
+    if isRising { return false }
     var places = Places(for: count)
     return indices.contains { places.put($0, of: self) != $0 }
   }
@@ -116,6 +134,18 @@ private struct Places {
       index = (index + 1) & (table.count - 1)
     }
     return index
+  }
+}
+
+extension Element.Key {
+  /// `false` also where there is no order.
+  fileprivate func precedes(_ other: Self) -> Bool {
+    switch (self, other) {
+    case (.port(let transport, let number), .port(let other, let next)): (transport, number) < (other, next)
+    case (.addressPort(let address, let transport, let number), .addressPort(let to, let other, let next)):
+      (address, transport, number) < (to, other, next)
+    default: false
+    }
   }
 }
 
