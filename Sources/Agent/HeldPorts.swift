@@ -37,7 +37,7 @@ final class HeldPorts {
     var text: String
     var code: String { reason.rawValue }
     var note: PortNote { PortNote(reason == .addressNotLocal ? .addressNotLocal : .portNotHeld, text) }
-    func message(about port: HostPort) -> String { "host port \(port): \(text)" }
+    func message(about port: HostPort) -> String { note.message(about: port) }
   }
 
   private var sockets: [HostPort: CInt] = [:]
@@ -133,7 +133,7 @@ final class HeldPorts {
     }
     let first = HostPort(binding.hostAddress, binding.transport, ports.first)
     if sockets[first] == nil, let note = note(ifNotLocal: first) {
-      return .pending(reason: "host port \(first): \(note.text)")
+      return .pending(reason: note.message(about: first))
     }
     return .live
   }

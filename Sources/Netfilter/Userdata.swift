@@ -4,12 +4,12 @@
 private let commentType: UInt8 = 0
 
 func userdata(comment: String) -> [UInt8] {
-  let text = comment.utf8.prefix(commentLength(comment))
-  return [commentType, UInt8(text.count + 1)] + text + [0]
+  var writer = MessageWriter()
+  writer.appendUserdata(comment: comment)
+  return Array(writer.bytes)
 }
 
 extension MessageWriter {
-  /// The same as `userdata(comment:)`, without an array: in a round each element has the comment of another container.
   mutating func appendUserdata(comment: String) {
     let count = commentLength(comment)
     append(commentType)

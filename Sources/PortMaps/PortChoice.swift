@@ -4,6 +4,8 @@ package struct PortNote: Sendable, Hashable {
   /// What follows "host port 0.0.0.0:8080/tcp: ".
   package var text: String
   package init(_ code: Warning.Code, _ text: String) { (self.code, self.text) = (code, text) }
+
+  package func message(about port: HostPort) -> String { "host port \(port): \(text)" }
 }
 
 /// Answer to taking a host port.

@@ -59,7 +59,7 @@ import Testing
     var random = SeededGenerator(seed: seed)
     let want = (1...8 as ClosedRange<UInt16>).flatMap { port in
       [SetName.any4, .any6, .exact4].map { Element($0, .port(.tcp, port), .destination("172.18.0.2", 80)) }
-    }.filter { _ in random.oneIn(4) == false }
+    }.filter { _ in !random.oneIn(4) }
     var have = [SetName.exact4, .any6, .any4].flatMap { set in want.filter { $0.set == set } }
     #expect(difference(from: have, to: want).isEmpty)
     // Of which one is named twice, and of which one is missing, another or too much.

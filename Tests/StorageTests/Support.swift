@@ -89,12 +89,12 @@ let mynet = Network(
   subnets: [IPPrefix(parsing: "172.18.0.0/16")!, IPPrefix(parsing: "2001:db8::/64")!],
   options: ["com.docker.network.bridge.enable_icc": "false", "quote\"d": "ü/\\"])
 
-/// Container number `n` on `mynet` with one binding, 0.0.0.0:`n` → 80/tcp.
 extension Store {
   /// Removes a container of `simpleRecord`'s source.
   func remove(_ id: String) throws { try remove(try #require(try container(source: "default", id: id))) }
 }
 
+/// Container number `n` on `mynet` with one binding, 0.0.0.0:`n` → 80/tcp.
 func simpleRecord(_ n: Int, row: Int64 = 0) throws -> ContainerRecord {
   let address = IPAddress(ipv4: 0xac12_0000 + UInt32(n))
   let ports = PortRange(UInt16(n))
