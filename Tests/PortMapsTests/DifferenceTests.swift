@@ -68,7 +68,7 @@ import Testing
     switch Int.random(in: 0..<4, using: &random) {
     case 0: have.remove(at: index)
     case 1: have[index].comment = "another"
-    case 2: have.insert(Element(have[index].set, .port(.udp, 1), .destination("172.18.0.2", 80)), at: index)
+    case 2: have.insert(Element(have[index].set, .port(.udp, 1), .destination("172.18.0.2", 80)), at: index + 1)
     default: have.swapAt(index, 0)
     }
     let change = difference(from: have, to: want)
