@@ -40,7 +40,7 @@ let package = Package(
       name: "Migrations", path: "Migrations",
       resources: [
         .embedInCode("m0001_initial.sql"), .embedInCode("m0002_awaiting.sql"), .embedInCode("m0003_reach_class.sql"),
-        .embedInCode("m0004_no_temporary_tables.sql"),
+        .embedInCode("m0004_no_temporary_tables.sql"), .embedInCode("m0005_reach_classes_in_use.sql"),
       ],
       swiftSettings: settings),
     .target(

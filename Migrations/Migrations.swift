@@ -15,5 +15,6 @@ package struct Migration: Sendable {
     Migration("m0002_awaiting.sql", PackageResources.m0002_awaiting_sql),
     Migration("m0003_reach_class.sql", PackageResources.m0003_reach_class_sql),
     Migration("m0004_no_temporary_tables.sql", PackageResources.m0004_no_temporary_tables_sql),
+    Migration("m0005_reach_classes_in_use.sql", PackageResources.m0005_reach_classes_in_use_sql),
   ]
 }

@@ -100,7 +100,11 @@ struct OpeningTests {
 
   /// As each earlier version left it, with a container.
   @Test(arguments: 1..<Migration.all.count) func anOlderDatabaseKeepsWhatItHas(version: Int) throws {
-    let record = try simpleRecord(1)
+    var record = try simpleRecord(1)
+    record.bindings.append(
+      Binding(
+        network: "n1", mode: .nat, transport: .udp, hostAddress: .any(.ipv4), hostPorts: PortRange(5000, 5099),
+        containerAddress: record.bindings[0].containerAddress, containerPorts: PortRange(5000, 5099), request: nil))
     do {
       try write([], to: path)
       let old = try Database(path)
@@ -125,6 +129,11 @@ struct OpeningTests {
     let store = try open()
     let found = try #require(try store.container(source: "default", id: record.container.id))
     #expect(found.container == record.container && found.bindings == record.bindings)
+    // One owner of a port, of a range, too.
+    var rival = try simpleRecord(2)
+    rival.bindings[0].transport = .udp
+    rival.bindings[0].hostPorts = PortRange(5099)
+    #expect(thrown { _ = try store.record(rival) }?.reason == .constraint)
     try store.remove(found)
     #expect(try store.record(record) == 2)
     #expect(throws: StoreError.self) { try store.removeNetwork(id: mynet.id) }

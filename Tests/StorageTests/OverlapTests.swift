@@ -51,6 +51,22 @@ struct OverlapTests {
       ])
   }
 
+  /// Each is searched for every new binding.
+  @Test func onlyClassesInUseAreSearched() throws {
+    func classes() throws -> [String] {
+      let rows = try store.database.rows("SELECT reach FROM reach_class ORDER BY reach")
+      var classes: [String] = []
+      while let row = try rows.next() { classes += row.text }
+      return classes
+    }
+    #expect(try classes().isEmpty)
+    func key(_ ports: PortRange) -> Key { Key(transport: .tcp, address: .any(.ipv4), ports: ports) }
+    for port in 1...3 { _ = try store.record(record(port, key(PortRange(UInt16(port))))) }
+    #expect(try classes() == ["1"])
+    _ = try store.record(record(4, key(PortRange(1000, 1299))))
+    #expect(try classes() == ["1", "4096"])
+  }
+
   @Test func randomBindingsAgreeWithAList() throws {
     let seed = UInt64.random(in: 0...UInt64.max)
     print("seed \(seed)")
