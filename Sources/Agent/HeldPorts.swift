@@ -35,7 +35,6 @@ final class HeldPorts {
     }
     var reason: Reason
     var text: String
-    var code: String { reason.rawValue }
     var note: PortNote { PortNote(reason == .addressNotLocal ? .addressNotLocal : .portNotHeld, text) }
     func message(about port: HostPort) -> String { note.message(about: port) }
   }
@@ -136,6 +135,17 @@ final class HeldPorts {
       return .pending(reason: note.message(about: first))
     }
     return .live
+  }
+
+  /// Why ports wait, for `pmagent status`: of consecutive ones it is said once.
+  var degradations: [Status.Degradation] {
+    var notes: [Waiting.Reason: PortNotes] = [:]
+    for (port, waiting) in waiting.sorted(by: { $0.key.port < $1.key.port }) {
+      notes[waiting.reason, default: PortNotes()].add(waiting.note, about: port)
+    }
+    return notes.flatMap { reason, notes in
+      notes.warnings.map { Status.Degradation(code: reason.rawValue, message: $0.message) }
+    }.sorted { $0.message < $1.message }
   }
 
   func release(_ port: HostPort) {

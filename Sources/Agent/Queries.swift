@@ -64,8 +64,7 @@ extension PortMapper {
           message: "ports published on ::1 reach nothing: \(reason)"))
     }
     degraded += try missingBridgeReasons()
-    let waiting = held.waiting.map { Status.Degradation(code: $1.code, message: $1.message(about: $0)) }
-    degraded += waiting.sorted { $0.message < $1.message }
+    degraded += held.degradations
     return Status(
       inSync: inSync, mappings: counts.mappings, containers: counts.containers, networks: counts.networks,
       revision: try store.revision, generation: generation, degraded: degraded,

@@ -281,7 +281,7 @@ private struct PortChoice {
 }
 
 /// Notes about ports, those of consecutive ones together, in order of first appearance.
-private struct PortNotes {
+package struct PortNotes {
   private struct Run: Hashable {
     var note: PortNote
     var address: IPAddress
@@ -291,7 +291,10 @@ private struct PortNotes {
   private var runs: [(run: Run, ports: PortRange)] = []
   private var last: [Run: Int] = [:]
 
-  mutating func add(_ note: PortNote, about port: HostPort) {
+  package init() {}
+
+  /// Joined with the port before it, where that has the same note and came earlier.
+  package mutating func add(_ note: PortNote, about port: HostPort) {
     let run = Run(note: note, address: port.address, transport: port.transport)
     if let index = last[run], runs[index].ports.last < port.port, runs[index].ports.last + 1 == port.port {
       runs[index].ports = PortRange(runs[index].ports.first, port.port)
@@ -301,7 +304,7 @@ private struct PortNotes {
     }
   }
 
-  var warnings: [Warning] {
+  package var warnings: [Warning] {
     runs.map { run, ports in
       let what = ports.isSingle ? "host port" : "host ports"
       return Warning(run.note.code, "\(what) \(run.address.bracketed):\(ports)/\(run.transport): \(run.note.text)")

@@ -116,6 +116,16 @@ import Testing
     #expect(gone["change"] == "changed" && gone["state"] == "pending")
   }
 
+  @Test func statusSaysOnceWhyConsecutivePortsWait() async throws {
+    let agent = try await agent()
+    try agent.succeed(start("192.0.2.10:8080-8089:8080-8089", "192.0.2.10:8091:8091"))
+    let reason = "192.0.2.10 is not an address of this host; the mapping waits until it is"
+    let messages = ["host port 192.0.2.10:8091/tcp: \(reason)", "host ports 192.0.2.10:8080-8089/tcp: \(reason)"]
+    #expect(
+      try agent.succeed(#"{"query":"status"}"#)["degraded"]
+        == .array(messages.map { .object([("code", "address-not-local"), ("message", .string($0))]) }))
+  }
+
   /// More news of the host than the socket has room for, while the agent cannot read: it looks at the host instead.
   @Test func lostNewsOfTheHostMeanLookingAtIt() async throws {
     let agent = try await agent()
