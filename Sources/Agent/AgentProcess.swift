@@ -140,7 +140,13 @@ private final class Core {
 
   func serve() -> EventLoopFuture<Void> {
     let server = FeedServer(
-      eventLoop: loop, onRound: { [unowned self] in handle($0) },
+      eventLoop: loop, connectionLimit: connectionLimit(),
+      onFull: { [log] in
+        log.warning(
+          "as many clients are connected as are let in: others wait until one leaves",
+          metadata: ["clients": "\(connectionLimit())"])
+      },
+      onRound: { [unowned self] in handle($0) },
       onClose: { [unowned self] connection, reason in
         mapper.connectionClosed(connection)
         log.debug("connection closed", metadata: ["connection": "\(connection)", "reason": "\(reason)"])
@@ -187,21 +193,14 @@ private final class Core {
   }
 
   private func handle(_ round: [FeedServer.Incoming]) {
-    let requests = round.compactMap { incoming -> PortMapper.Incoming? in
-      guard case .request(let request) = incoming.decoded else { return nil }
-      return PortMapper.Incoming(connection: incoming.connection, request: request)
-    }
     crashPoint("round-read")
-    var replies = mapper.handle(requests).makeIterator()
-    if endIfFailed() { return }
-    crashPoint("round-replying")
-    for incoming in round {
-      switch incoming.decoded {
-      case .failed(let id, let error): server?.reply(.failed(error), id: id, to: incoming.connection)
-      case .request(let request):
-        if let reply = replies.next() { server?.reply(reply, id: request.id, to: incoming.connection) }
-      }
+    var asked = round.makeIterator()
+    mapper.handle(round) { reply in
+      guard let incoming = asked.next() else { preconditionFailure("a reply to nothing") }
+      // What is on disk is not known then, so nobody is told anything of it.
+      if mapper.failure == nil { server?.reply(reply, id: incoming.decoded.id, to: incoming.connection) }
     }
+    if endIfFailed() { return }
     crashPoint("round-replied")
     retryIfWaiting()
     // After the replies: the server flushes them when this returns.
@@ -232,12 +231,13 @@ private final class Core {
   /// Ports that another program took, and a table that could not be repaired, have no event to wait for, so they are tried
   /// every few seconds; an agent that waits for neither never wakes up.
   private func retryIfWaiting() {
-    guard !endIfFailed(), retry == nil, !mapper.held.waiting.isEmpty || mapper.owesRepair else { return }
+    guard !endIfFailed(), retry == nil, mapper.waits else { return }
     retry = loop.assumeIsolated().scheduleTask(in: .seconds(2)) { [weak self] in
       guard let self else { return }
       retry = nil
       mapper.retryWaiting()
       mapper.repairIfOwed()
+      if mapper.owesFlows { mapper.endStaleFlows() }
       retryIfWaiting()
     }
   }

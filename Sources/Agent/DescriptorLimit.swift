@@ -8,8 +8,11 @@ func descriptorLimit() -> Int {
   return Int(clamping: limit.rlim_cur)
 }
 
+/// Clients at a time: a share of the descriptors there are, which held ports leave to them.
+func connectionLimit() -> Int { min(1024, descriptorLimit() / 4) }
+
 /// Descriptors that are never spent on held ports: clients, the database and netlink need some at any time.
-let descriptorReserve: CInt = 32
+func descriptorReserve() -> Int { connectionLimit() + 32 }
 
 /// Raises the limit to what the process is allowed.
 func raiseDescriptorLimit(_ log: Logger) {

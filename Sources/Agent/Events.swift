@@ -41,7 +41,6 @@ extension PortMapper {
   // MARK: Networks
 
   private func createNetwork(_ network: Network, in snapshot: Snapshot.Key, _ scope: inout Scope) throws -> Reply {
-    snapshots[snapshot.source]?.networks.insert(network.id)
     if let bridge = network.bridge, ["all", "default", "lo"].contains(bridge) {
       throw RequestError(
         .badRequest, "\"\(bridge)\" is no bridge: net.ipv4.conf.all and .default would change every interface",
@@ -52,6 +51,13 @@ extension PortMapper {
       resolved.options.warnings + networks.warnings(about: network) + host.warnings(about: resolved, configuration)
     let before = networks.byID[network.id]
     if let before {
+      // The database compares bytes.
+      guard before.network.id.utf8.elementsEqual(network.id.utf8) else {
+        throw RequestError(
+          .duplicateName,
+          "id \"\(network.id)\" has the characters of network \(before.network.name)'s, in another Unicode form: use its id",
+          field: "id")
+      }
       var same = network
       same.source = before.network.source
       if before.network == same { return try unchanged(warnings: warnings) }
@@ -126,8 +132,6 @@ extension PortMapper {
   private func startContainer(
     _ announced: Container, in snapshot: Snapshot.Key, _ scope: inout Scope
   ) throws -> Reply {
-    // Announced is announced, even when it is refused below: what runs is not pruned for an error of ours or theirs.
-    snapshots[snapshot.source]?.containers.insert(announced.id)
     let container = try attach(announced)
     let before = try store.container(source: container.source, id: container.id)
     if let before {
@@ -199,16 +203,16 @@ extension PortMapper {
   }
 
   private func publish(_ key: Scope.Key, _ requests: [PublishRequest], _ scope: inout Scope) throws -> Reply {
-    var all: [PublishRequest] = []
+    // Where in `requests` each of the container's has come from.
+    var origins: [Int?] = []
     do {
       return try change(key, &scope) { container in
-        container.publish += requests.filter { !container.publish.contains($0) }
-        all = container.publish
+        let new = requests.enumerated().filter { !container.publish.contains($0.element) }
+        origins = container.publish.map { _ in nil } + new.map(\.offset)
+        container.publish += new.map(\.element)
       }
     } catch let error as RequestError {
-      throw error.naming("publish") { index in
-        requests.firstIndex(of: all[index]).map { "publish[\($0)]" } ?? "publish"
-      }
+      throw error.naming("publish") { index in origins[index].map { "publish[\($0)]" } ?? "publish" }
     }
   }
 

@@ -36,7 +36,6 @@ final class HeldPorts {
     var reason: Reason
     var text: String
     var note: PortNote { PortNote(reason == .addressNotLocal ? .addressNotLocal : .portNotHeld, text) }
-    func message(about port: HostPort) -> String { note.message(about: port) }
   }
 
   private var sockets: [HostPort: CInt] = [:]
@@ -85,11 +84,12 @@ final class HeldPorts {
 
   /// Takes a port whose mapping exists already; where another program has it, the mapping works and the port waits.
   func retake(_ port: HostPort) {
-    waiting[port] = nil
-    if case .inUse(let holder) = hold(port, keeping: true) {
-      waiting[port] = Waiting(
-        reason: .hostPortInUse, text: "in use by \(holder()); the mapping works but is not held")
-    }
+    let before = waiting.removeValue(forKey: port)
+    guard case .inUse(let holder) = hold(port, keeping: true) else { return }
+    // Who has it is found by a walk through /proc, which a port that is tried again and again is not worth.
+    waiting[port] =
+      before?.reason == .hostPortInUse
+      ? before : Waiting(reason: .hostPortInUse, text: "in use by \(holder()); the mapping works but is not held")
   }
 
   /// The host's addresses are these now: ports on an address that has gone wait for it. Returns the ports whose state
@@ -121,19 +121,22 @@ final class HeldPorts {
     return before.keys.filter { waiting[$0] != before[$0] }
   }
 
-  func state(of binding: Binding) -> Mapping.State {
-    guard let ports = binding.hostPorts else { return .live }
-    if !waiting.isEmpty {
-      for port in binding.allHostPorts {
-        guard let waiting = waiting[port] else { continue }
-        let message = waiting.message(about: port)
-        return waiting.reason == .addressNotLocal ? .pending(reason: message) : .degraded(reason: message)
-      }
-    }
+  /// The binding in parts that have one state each.
+  func states(of binding: Binding) -> [(binding: Binding, state: Mapping.State)] {
+    guard let ports = binding.hostPorts else { return [(binding, .live)] }
     let first = HostPort(binding.hostAddress, binding.transport, ports.first)
-    if sockets[first] == nil, let note = note(ifNotLocal: first) {
-      return .pending(reason: note.message(about: first))
+    if waiting.isEmpty, note(ifNotLocal: first) == nil { return [(binding, .live)] }
+    let states = binding.allHostPorts.map(state)
+    return Array(states.indices).chunked { states[$0] == states[$1] }.map {
+      (binding.part(from: $0.startIndex, count: $0.count), states[$0.startIndex])
     }
+  }
+
+  private func state(of port: HostPort) -> Mapping.State {
+    if let waiting = waiting[port] {
+      return waiting.reason == .addressNotLocal ? .pending(reason: waiting.text) : .degraded(reason: waiting.text)
+    }
+    if sockets[port] == nil, let note = note(ifNotLocal: port) { return .pending(reason: note.text) }
     return .live
   }
 
@@ -173,7 +176,7 @@ final class HeldPorts {
     guard socket >= 0 else { return .failure(Errno()) }
     do throws(Errno) {
       // The kernel gives the lowest free number, so a high one means that few are left.
-      guard Int(socket + descriptorReserve) < descriptorLimit() else { throw Errno(code: EMFILE) }
+      guard Int(socket) + descriptorReserve() < descriptorLimit() else { throw Errno(code: EMFILE) }
       // The kernel compiles each filter: too dear for a socket that is closed at once, and void for one of a protocol with
       // connections, to which nothing is delivered unless it listens.
       if dropping, port.transport == .udp { try Errno.check(clinux_drop_everything(socket)) }

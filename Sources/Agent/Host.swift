@@ -42,12 +42,17 @@ struct Host {
     return earlier != nil
   }
 
-  /// Records the intent to turn on forwarding for the families of `networks` where it is off.
-  func intendForwarding(for networks: [ResolvedNetwork]) throws(StoreError) {
-    for family in AddressFamily.allCases where networks.contains(where: { $0.isFiltered && $0.network.has(family) }) {
-      let sysctl = Sysctl.forwarding(family)
-      if sysctl.value == "0" { try store.recordSysctl(name: sysctl.name, previous: "0") }
+  /// Records the intent to turn on forwarding for the families of `networks` where it is off. Returns the names of the sysctls
+  /// that were not recorded before.
+  func intendForwarding(for networks: [ResolvedNetwork]) throws(StoreError) -> [String] {
+    let families = AddressFamily.allCases.filter { family in
+      networks.contains { $0.isFiltered && $0.network.has(family) } && Sysctl.forwarding(family).value == "0"
     }
+    if families.isEmpty { return [] }
+    let recorded = try store.sysctls().map(\.name)
+    let new = families.map { Sysctl.forwarding($0).name }.filter { !recorded.contains($0) }
+    for name in new { try store.recordSysctl(name: name, previous: "0") }
+    return new
   }
 
   /// Carries out what `intendForwarding` recorded; by then the filter drops what the host did not forward before.

@@ -43,12 +43,15 @@ struct HostLoopback {
 
   // MARK: The kernel's table
 
-  func converge(after foreign: ForeignChange?) {
-    guard case .works(let path) = path else { return }
+  /// Returns whether all of it is in place.
+  func converge(after foreign: ForeignChange?) -> Bool {
+    guard case .works(let path) = path else { return true }
     do {
       if try path.converge() { log.notice("kernel table for ::1 rebuilt", metadata: foreign.metadata) }
+      return true
     } catch {
       log.error("::1 does not reach published ports", metadata: ["error": "\(error)"])
+      return false
     }
   }
 

@@ -73,7 +73,8 @@ extension PortMapper {
   }
 
   func recordStaleFlows(_ flows: [StaleFlows], _ scope: inout Scope) throws {
-    if flows.isEmpty { return }
+    // Without a kernel nothing was translated.
+    if flows.isEmpty || kernel == nil { return }
     scope.note(firstStaleFlow: try store.recordStaleFlows(flows))
     hasStaleFlows = true
   }

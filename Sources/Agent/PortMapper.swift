@@ -23,11 +23,7 @@ import Runtimes
 import Storage
 
 package final class PortMapper {
-  package struct Incoming: Sendable {
-    package var connection: ConnectionID
-    package var request: Request
-    package init(connection: ConnectionID, request: Request) { (self.connection, self.request) = (connection, request) }
-  }
+  package typealias Incoming = FeedServer.Incoming
 
   let store: Store
   /// `nil` with `firewall = false`.
@@ -62,9 +58,13 @@ package final class PortMapper {
   /// gone, up to 10 ms (`nft_rcv_nl_event`).
   private var conntrack: Conntrack?
   /// Whether the database may have flows that are still to be ended.
-  package internal(set) var hasStaleFlows = true
+  package internal(set) var hasStaleFlows: Bool
+  /// An attempt to end them has failed.
+  private(set) var owesFlows = false
   /// The kernel's table may be another than what is stored, by an attempt of ours that failed half-way.
   var owesRepair = false
+  /// Whether something is to be tried again that no event tells of.
+  package var waits: Bool { !held.waiting.isEmpty || owesRepair || owesFlows }
   /// What is on disk is not known any more: an I/O error, or a refused change that could not be put back. The agent must
   /// end without another word; the next one replays the database.
   package var failure: (any Error)? { store.failure ?? undoFailure }
@@ -77,6 +77,7 @@ package final class PortMapper {
   ) {
     (self.store, self.kernel, self.configuration, self.log) = (store, kernel, configuration, log)
     self.lock = lock
+    hasStaleFlows = kernel != nil
     // A model of the kernel has no packets.
     let loopback = (kernel as? KernelRuleset).map { HostLoopback.open($0, log) } ?? .none(log)
     let ports = kernel is KernelRuleset ? HostBridgePorts.open(log) : .none(log)
@@ -85,29 +86,36 @@ package final class PortMapper {
 
   // MARK: Rounds
 
-  /// Answers in the order of `round`. A query sees the events before it, and none after it.
-  package func handle(_ round: [Incoming]) -> [Reply] {
-    var replies: [Reply] = []
-    replies.reserveCapacity(round.count)
+  /// Answers each request of `round`, in its order. A query sees the events before it, and none after it: `reply` is called
+  /// before any later event is carried out, or told to those who watch.
+  package func handle(_ round: [Incoming], reply: (Reply) -> Void) {
     var events: [Incoming] = []
+    func commitEvents() {
+      for answer in commit(events) { reply(answer) }
+      events.removeAll()
+    }
     for incoming in round {
-      switch incoming.request.body {
+      guard case .request(let request) = incoming.decoded else {
+        events.append(incoming)
+        continue
+      }
+      switch request.body {
       case .event(.reconcile, _):
-        replies += commit(events) + [reconcile()]
-        events.removeAll()
+        commitEvents()
+        reply(reconcile())
       case .event(.maintenanceBegin, _):
-        replies += commit(events) + [beginMaintenance(incoming.connection)]
-        events.removeAll()
+        commitEvents()
+        reply(beginMaintenance(incoming.connection))
       case .event(.maintenanceEnd, _):
-        replies += commit(events) + [endMaintenance(incoming.connection)]
-        events.removeAll()
+        commitEvents()
+        reply(endMaintenance(incoming.connection))
       case .event: events.append(incoming)
       case .query(let query):
-        replies += commit(events) + [answer(query, of: incoming.connection)]
-        events.removeAll()
+        commitEvents()
+        reply(answer(query, of: incoming.connection))
       }
     }
-    return replies + commit(events)
+    commitEvents()
   }
 
   package func connectionClosed(_ connection: ConnectionID) {
@@ -135,7 +143,7 @@ package final class PortMapper {
       return events.flatMap { commit([$0]) }
     } catch {
       restoreMemory(scope)
-      snapshots = snapshotsBefore
+      restore(snapshotsBefore, for: events)
       return retry(events, after: error)
     }
     do {
@@ -143,18 +151,26 @@ package final class PortMapper {
     } catch {
       if heal(after: error) { return finish(scope, replies) }
       undo(scope)
-      snapshots = snapshotsBefore
+      restore(snapshotsBefore, for: events)
       if events.count > 1 { return events.flatMap { commit([$0]) } }
       return [.failed(refusal(of: error, "program the kernel"))]
     }
     return finish(scope, replies)
   }
 
+  /// What a lone event has announced stays announced, whatever became of it.
+  private func restore(_ before: [String: Snapshot], for events: [Incoming]) {
+    snapshots = before
+    if events.count == 1 { noteAnnounced(by: events[0]) }
+  }
+
   /// The database refused the round. On a full disk what removes is still possible.
   private func retry(_ events: [Incoming], after error: any Error) -> [Reply] {
     if failure == nil, (error as? StoreError)?.reason == .full {
       if events.count > 1 { return events.flatMap { commit([$0]) } }
-      if case .event(let event, _)? = events.first?.request.body, event.removes, store.releaseReserve() {
+      if case .request(let request)? = events.first?.decoded, case .event(let event, _) = request.body, event.removes,
+        store.releaseReserve()
+      {
         defer { store.keepReserve() }
         return commit(events)
       }
@@ -211,8 +227,13 @@ package final class PortMapper {
   }
 
   private func apply(_ incoming: Incoming, _ scope: inout Scope) throws -> Reply {
-    guard case .event(let event, let source) = incoming.request.body else { preconditionFailure("not an event") }
-    return try apply(event, from: source, on: incoming.connection, &scope)
+    noteAnnounced(by: incoming)
+    switch incoming.decoded {
+    case .failed(_, let error, _): throw error
+    case .request(let request):
+      guard case .event(let event, let source) = request.body else { preconditionFailure("not an event") }
+      return try apply(event, from: source, on: incoming.connection, &scope)
+    }
   }
 
   private func refused(_ error: RequestError) -> Reply {
@@ -298,6 +319,9 @@ package final class PortMapper {
       host.prepare(network.after, insteadOf: network.before)
     }
     if networks.contains(where: { $0.after != nil }) { enableIntendedForwarding() }
+    for bridge in networks.compactMap({ $0.before?.network.bridge }) where self.networks[bridge: bridge] == nil {
+      missingBridges.remove(bridge)
+    }
   }
 
   /// Ends the tracked flows that committed changes have made stale. Its cost grows with the kernel's table of flows, so it
@@ -307,6 +331,7 @@ package final class PortMapper {
     hasStaleFlows = false
     do {
       let (stale, last) = try store.staleFlows()
+      owesFlows = false
       if stale.isEmpty { return }
       let local = held.localAddresses
       if conntrack == nil { conntrack = try Conntrack.open() }
@@ -317,7 +342,9 @@ package final class PortMapper {
       if ended > 0 { log.info("stale flows ended", metadata: ["flows": "\(ended)"]) }
     } catch {
       conntrack = nil
-      log.error("could not end stale flows", metadata: ["error": "\(error)"])
+      hasStaleFlows = true
+      if !owesFlows { log.error("could not end stale flows, which is tried again", metadata: ["error": "\(error)"]) }
+      owesFlows = true
     }
   }
 
@@ -345,10 +372,12 @@ package final class PortMapper {
       try store.transaction {
         defer { crashPoint("round-undone") }
         for record in scope.containers.values.compactMap(\.after) { try store.remove(record) }
-        for (id, change) in scope.networks where change.before == nil { try store.removeNetwork(id: id) }
+        // All go before any comes back: one may have taken another's name.
+        for (id, change) in scope.networks where change.after != nil { try store.removeNetwork(id: id) }
         for before in scope.networks.values.compactMap(\.before) { try store.record(before.network) }
         for before in scope.containers.values.compactMap(\.before) { try putBack(before) }
         if let first = scope.firstStaleFlow { try store.dropStaleFlows(from: first) }
+        for name in scope.intendedSysctls { try store.forgetSysctl(name: name) }
       }
     } catch {
       undoFailure = error

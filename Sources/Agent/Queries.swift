@@ -12,10 +12,11 @@ extension PortMapper {
       case .hello:
         return .hello(
           Hello(agent: "pmagent", version: Version.current, revision: try store.revision, bootID: Version.bootID))
-      case .list(let filter): return .mappings(try store.mappings(filter, networks, state: state))
+      case .list(let filter): return .mappings(try store.mappings(filter, networks, states: states))
       case .watch:
+        let mappings = try store.mappings(MappingFilter(), networks, states: states)
         watchers.insert(connection)
-        return .watching(try store.mappings(MappingFilter(), networks, state: state))
+        return .watching(mappings)
       case .networks: return .networks(try store.describe(networks))
       case .inspect(let reference): return .inspect(try store.inspect(reference))
       case .status: return .status(try status())
@@ -28,12 +29,9 @@ extension PortMapper {
     }
   }
 
-  func state(_ binding: Binding, of record: ContainerRecord) -> Mapping.State {
-    if awaiting.contains(record.row) {
-      return .pending(
-        reason: "source \"\(record.container.source)\" has not announced the container since the host booted")
-    }
-    return held.state(of: binding)
+  /// The binding in parts that have one state each.
+  func states(_ binding: Binding, of record: ContainerRecord) -> [(binding: Binding, state: Mapping.State)] {
+    awaiting.contains(record.row) ? [(binding, record.awaitingState)] : held.states(of: binding)
   }
 
   private func status() throws -> Status {
@@ -91,43 +89,36 @@ extension PortMapper {
       return .object(fields)
     }
   }
+}
 
-  /// What a round did to mappings, as watchers are told.
-  func changes(of scope: Scope) -> [(Change, Mapping)] {
-    scope.containers.values.flatMap { change -> [(Change, Mapping)] in
-      let (before, after) = (change.before?.bindings ?? [], change.after?.bindings ?? [])
-      let (old, new) = (Set(before), Set(after))
-      let removed = before.filter { !new.contains($0) }.map { (Change.removed, $0, change.before) }
-      let added = after.filter { !old.contains($0) }.map { (Change.added, $0, change.after) }
-      let confirmed = change.after.map { scope.confirmed.contains($0.row) } ?? false
-      let changed = confirmed ? after.filter(old.contains).map { (Change.changed, $0, change.after) } : []
-      return (removed + added + changed).compactMap { kind, binding, record in
-        record.map { (kind, mapping(binding, of: $0, networks, state: state)) }
-      }
-    }
+extension ContainerRecord {
+  /// Of all its mappings, while it waits to be announced.
+  var awaitingState: Mapping.State {
+    .pending(reason: "source \"\(container.source)\" has not announced the container since the host booted")
   }
 }
 
 func mapping(
-  _ binding: Binding, of record: ContainerRecord, _ networks: Networks,
-  state: (Binding, ContainerRecord) -> Mapping.State
+  _ binding: Binding, of record: ContainerRecord, _ networks: Networks, state: Mapping.State
 ) -> Mapping {
   Mapping(
     container: record.container.id, name: record.container.name,
-    network: networks.byID[binding.network]?.network.name ?? binding.network, binding: binding,
-    state: state(binding, record))
+    network: networks.byID[binding.network]?.network.name ?? binding.network, binding: binding, state: state)
 }
 
 // What can be answered from the database alone, so that the commands work while the agent is down.
 extension Store {
   func mappings(
-    _ filter: MappingFilter, _ networks: Networks, state: (Binding, ContainerRecord) -> Mapping.State
+    _ filter: MappingFilter, _ networks: Networks,
+    states: (Binding, ContainerRecord) -> [(binding: Binding, state: Mapping.State)]
   ) throws -> [Mapping] {
     var mappings: [Mapping] = []
     func add(_ record: ContainerRecord) {
       for binding in record.bindings {
         guard let part = binding.part(matching: filter, networks) else { continue }
-        mappings.append(mapping(part, of: record, networks, state: state))
+        for (part, state) in states(part, record) {
+          mappings.append(mapping(part, of: record, networks, state: state))
+        }
       }
     }
     if let reference = filter.container {
@@ -141,10 +132,14 @@ extension Store {
   func describe(_ networks: Networks) throws -> [NetworkDescription] {
     try networks.all.map { resolved in
       let network = resolved.network
-      let mode = { (family: AddressFamily) in network.has(family) ? resolved.options.mode(family) : nil }
+      let isPublished = resolved.isFiltered && !network.isInternal
+      func mode(_ family: AddressFamily) -> GatewayMode? {
+        let mode = resolved.options.mode(family)
+        return network.has(family) && (isPublished || mode == .isolated) ? mode : nil
+      }
       return NetworkDescription(
         network: network, gatewayModeIPv4: mode(.ipv4), gatewayModeIPv6: mode(.ipv6),
-        defaultBind: resolved.isFiltered && !network.isInternal ? resolved.options.defaultBind : nil,
+        defaultBind: isPublished ? resolved.options.defaultBind : nil,
         containers: try containerCount(on: network.id))
     }
   }
@@ -158,16 +153,17 @@ extension Store {
 
   /// By id, by name, or by a prefix that only one container has. Fails with `unknown-container`.
   func container(matching reference: String) throws -> ContainerRecord {
-    let found = try containers(named: reference)
+    let found = try containers(named: reference, limit: Store.candidateLimit)
     guard let record = found.first else {
       throw RequestError(
         .unknownContainer, "no container has the id, name or prefix \"\(reference)\"", field: "container")
     }
     guard found.count == 1 else {
-      let names = found.prefix(5).map { "\($0.container.name) (\($0.container.source)/\($0.container.id))" }
+      let names = found.prefix(5).map { "\($0.container.source)/\($0.container.id) (\($0.container.name))" }
       throw RequestError(
         .unknownContainer,
-        "\"\(reference)\" could be \(found.count) containers: \(names.joined(separator: ", ")): write more of it",
+        "\"\(reference)\" could be \(found.count) containers: \(names.joined(separator: ", "))"
+          + "\(found.count > 5 ? ", …" : ""): write more of it, or one of these with its source",
         field: "container")
     }
     return record
@@ -181,10 +177,7 @@ extension Binding {
     if let reference = filter.network, networks[reference]?.network.id != network { return nil }
     guard let port = filter.hostPort else { return self }
     guard let hostPorts, hostPorts.ports.contains(port) else { return nil }
-    var part = self
-    part.hostPorts = PortRange(port)
-    part.containerPorts = PortRange(containerPorts.first + (port - hostPorts.first))
-    return part
+    return part(from: Int(port - hostPorts.first), count: 1)
   }
 }
 

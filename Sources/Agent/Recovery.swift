@@ -58,6 +58,7 @@ extension PortMapper {
       rehold(record)
       if kernel != nil, !awaiting.contains(record.row) { record.addElements(to: &elements) }
     }
+    elements.removeCoveredSources()
     return elements
   }
 
@@ -70,25 +71,40 @@ extension PortMapper {
     }
   }
 
-  /// Takes over another configuration. Paths and `firewall` need a restart; bindings of running containers stay.
+  /// Lets go of what an earlier configuration held of it.
+  private func releaseUnheld(_ record: ContainerRecord) {
+    let policy = configuration.holdPolicy(of: record.container.source)
+    for binding in record.bindings where !policy.holds(rangeOf: binding.containerPorts.count) {
+      for port in binding.allHostPorts { held.release(port) }
+    }
+  }
+
+  /// Takes over another configuration. Paths, `firewall`, `owner`, `restore` and `docker` need a restart; bindings of running
+  /// containers stay.
   ///
   /// Fails with `RequestError` when a stored network does not fit it any more, `KernelError` when the kernel refuses.
   package func reconfigure(_ new: Configuration) throws {
     let resolved = try networks.all.map { try ResolvedNetwork($0.network, defaultBind: new.ip) }
     let old = (configuration, policy, networks)
+    var scope = Scope()
     do {
       configuration = new
+      // Decides what is held, and nobody begins to follow another one.
+      configuration.runtimes = old.0.runtimes
       policy = try store.filterPolicy(new)
       for network in resolved { networks.set(network, id: network.network.id) }
-      var scope = Scope()
       try intendForwarding(for: networks.all, &scope)
       try convergeEverything()
     } catch {
       (configuration, policy, networks) = old
+      for name in scope.intendedSysctls { try store.forgetSysctl(name: name) }
       throw error
     }
     if kernel != nil { enableIntendedForwarding() }
-    try store.forEachContainer(.bindings) { rehold($0) }
+    try store.forEachContainer(.bindings) {
+      releaseUnheld($0)
+      rehold($0)
+    }
   }
 
   func hostChanged(_ event: HostEvent) {
@@ -118,29 +134,12 @@ extension PortMapper {
   }
 
   private func addressesChanged(to addresses: Set<IPAddress>) {
-    report(held.addressesChanged(to: addresses))
+    let changed = held.localAddresses.symmetricDifference(addresses)
+    report(held.addressesChanged(to: addresses), on: changed)
   }
 
   /// Tries again for the ports that wait.
   package func retryWaiting() { report(held.retryWaiting()) }
-
-  /// Tells the log and the watchers of mappings whose state changed without an event.
-  private func report(_ ports: [HostPort]) {
-    for port in ports {
-      log.notice("state of a held port changed", metadata: ["port": "\(port)"])
-      guard !watchers.isEmpty else { continue }
-      do {
-        guard let owner = try store.owner(of: port),
-          let record = try store.container(source: owner.source, id: owner.id)
-        else { continue }
-        let changed = record.bindings.filter { $0.allHostPorts.contains(port) }
-        tellWatchers(
-          Array(watchers), changed.map { (.changed, mapping($0, of: record, networks, state: state)) })
-      } catch {
-        log.error("could not read the owner of \(port)", metadata: ["error": "\(error)"])
-      }
-    }
-  }
 
   /// Reads the whole table and repairs it. Equal means that nothing is written.
   func convergeEverything(after foreign: ForeignChange? = nil) throws {
@@ -172,9 +171,9 @@ extension PortMapper {
     }
     crashPoint("table-repaired")
     owesRepair = false
-    host.loopback.converge(after: foreign)
+    let isComplete = host.loopback.converge(after: foreign)
     for network in networks.all { host.bridgePorts.prepare(network) }
-    verifiedGeneration = try kernel.generation()
+    verifiedGeneration = isComplete ? try kernel.generation() : nil
   }
 
   private func wantedElements(_ containers: [Element]) -> [Element] {
@@ -184,13 +183,14 @@ extension PortMapper {
   private func containerElements() throws -> [Element] {
     var elements: [Element] = []
     try store.forEachContainer(.bindings) { if !awaiting.contains($0.row) { $0.addElements(to: &elements) } }
+    elements.removeCoveredSources()
     return elements
   }
 
   /// Records that forwarding is to be turned on where `networks` need it, and what the filter then has to drop.
   func intendForwarding(for networks: [ResolvedNetwork], _ scope: inout Scope) throws {
     guard configuration.ipForward == .enable, kernel != nil else { return }
-    try host.intendForwarding(for: networks)
+    scope.note(intendedSysctls: try host.intendForwarding(for: networks))
     let changed = try store.filterPolicy(configuration)
     guard changed != policy else { return }
     scope.note(policyBefore: policy)

@@ -21,6 +21,8 @@ struct Scope {
   private(set) var confirmed: Set<Int64> = []
   /// `nil`: not touched.
   private(set) var policyBefore: FilterPolicy?
+  /// Kernel settings that were recorded with the round, to be changed after it.
+  private(set) var intendedSysctls: [String] = []
   /// The number of the first stale flow recorded with the round.
   private(set) var firstStaleFlow: Int64?
   /// What is to be logged once the round has happened.
@@ -33,8 +35,8 @@ struct Scope {
   }
 
   private var isUntouched: Bool {
-    isEmpty && confirmed.isEmpty && policyBefore == nil && firstStaleFlow == nil && lines.isEmpty
-      && journal.held.isEmpty
+    isEmpty && confirmed.isEmpty && policyBefore == nil && intendedSysctls.isEmpty && firstStaleFlow == nil
+      && lines.isEmpty && journal.held.isEmpty
   }
   var isEmpty: Bool { containers.isEmpty && networks.isEmpty }
 
@@ -49,6 +51,8 @@ struct Scope {
   mutating func note(confirmed row: Int64) { confirmed.insert(row) }
 
   mutating func note(policyBefore policy: FilterPolicy) { policyBefore = policyBefore ?? policy }
+
+  mutating func note(intendedSysctls names: [String]) { intendedSysctls += names }
 
   mutating func note(firstStaleFlow number: Int64?) { firstStaleFlow = firstStaleFlow ?? number }
 
@@ -70,6 +74,7 @@ struct Scope {
     for (id, change) in later.networks { note(network: id, before: change.before, after: change.after) }
     if let policy = later.policyBefore { note(policyBefore: policy) }
     confirmed.formUnion(later.confirmed)
+    note(intendedSysctls: later.intendedSysctls)
     note(firstStaleFlow: later.firstStaleFlow)
     journal.held += later.journal.held
     lines += later.lines
@@ -78,7 +83,6 @@ struct Scope {
 
 extension ContainerRecord {
   var key: Scope.Key { Scope.Key(source: container.source, id: container.id) }
-  var elements: [Element] { bindings.elements(name: container.name) }
   func addElements(to elements: inout [Element]) { bindings.addElements(name: container.name, to: &elements) }
   /// The host ports of all bindings, one by one.
   var hostPorts: some Sequence<HostPort> { bindings.lazy.flatMap(\.allHostPorts) }
@@ -91,6 +95,7 @@ extension [ContainerRecord] {
     // A port has two of them, but for those with sources.
     elements.reserveCapacity(2 * reduce(0) { $0 + $1.bindings.reduce(0) { $0 + $1.containerPorts.count } })
     for record in sorted(by: { $0.row < $1.row }) { record.addElements(to: &elements) }
+    elements.removeCoveredSources()
     return elements
   }
 }

@@ -88,6 +88,15 @@ extension PortMapper {
     return false
   }
 
+  /// Announced is announced, even when it is refused: what runs is not pruned for an error of ours or theirs.
+  func noteAnnounced(by incoming: Incoming) {
+    guard let announced = incoming.decoded.announcement else { return }
+    switch announced.kind {
+    case .network: snapshots[announced.source]?.networks.insert(announced.id)
+    case .container: snapshots[announced.source]?.containers.insert(announced.id)
+    }
+  }
+
   private func open(_ key: Snapshot.Key) -> Snapshot? {
     snapshots[key.source].flatMap { $0.connection == key.connection ? $0 : nil }
   }

@@ -8,6 +8,7 @@ package struct StoredState {
   private let store: Store
   private let networks: Networks
   private let policy: FilterPolicy
+  private let awaiting: Set<Int64>
 
   /// Fails with `StoreError`.
   package static func open(_ configuration: Configuration) throws -> StoredState {
@@ -16,12 +17,16 @@ package struct StoredState {
     for network in try store.networks() {
       networks.set(try ResolvedNetwork(network, defaultBind: configuration.ip), id: network.id)
     }
-    return StoredState(store: store, networks: networks, policy: try store.filterPolicy(configuration))
+    return StoredState(
+      store: store, networks: networks, policy: try store.filterPolicy(configuration), awaiting: try store.awaiting())
   }
 
-  /// Their state is `live`: nobody who could tell otherwise is running.
+  /// Those that are installed are `live`: whether their host addresses are there, and who else has their ports, only a running
+  /// agent knows.
   package func mappings(_ filter: MappingFilter) throws -> [Mapping] {
-    try store.mappings(filter, networks) { _, _ in .live }
+    try store.mappings(filter, networks) { binding, record in
+      [(binding, awaiting.contains(record.row) ? record.awaitingState : .live)]
+    }
   }
 
   package func networkDescriptions() throws -> [NetworkDescription] { try store.describe(networks) }
@@ -32,7 +37,8 @@ package struct StoredState {
   /// What the agent would install, as text that `nft -f` loads.
   package func ruleset() throws -> String {
     var elements = policy.elements + networks.all.flatMap { $0.elements(policy) }
-    try store.forEachContainer(.bindings) { $0.addElements(to: &elements) }
+    try store.forEachContainer(.bindings) { if !awaiting.contains($0.row) { $0.addElements(to: &elements) } }
+    elements.removeCoveredSources()
     return NftText.ruleset(difference(from: [], to: elements).additions)
   }
 }
@@ -53,9 +59,12 @@ package enum Teardown {
     try LoopbackPath(on: kernel).remove()
     try rejoin(store, configuration)
     var lines = [Skeleton.family, "ip6"].map { "removed table \($0) \(Skeleton.table)" }
+    let isOfThisBoot = try store.setting("boot_id") == Version.bootID
     for (name, previous) in try store.sysctls() {
       let sysctl = Sysctl(path: name)
-      if sysctl.value == nil {
+      if let value = sysctl.value, !isOfThisBoot {
+        lines.append("sysctl \(name) stays \(value): the host has booted since the agent set it")
+      } else if sysctl.value == nil {
         lines.append("sysctl \(name) is gone")
       } else {
         try sysctl.set(previous)

@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import NIOPosix
 import PortMaps
@@ -36,13 +37,17 @@ package enum CloseReason: Sendable {
 ///
 /// The lines of a connection wait while it leaves its replies unread, and it is not read while its line buffer is full,
 /// so what it costs is bounded. What a watcher leaves unread is bounded by `unreadLimit`, beyond which it is closed. No
-/// client can hold up another.
+/// client can hold up another. Beyond `connectionLimit`, who connects waits until somebody leaves.
 ///
 /// Belongs to its event loop: create it there and call it there.
 package final class FeedServer {
   package struct Incoming: Sendable {
     package var connection: ConnectionID
     package var decoded: Decoded
+
+    package init(connection: ConnectionID, decoded: Decoded) {
+      (self.connection, self.decoded) = (connection, decoded)
+    }
   }
 
   static let linesPerRound = 64
@@ -50,6 +55,8 @@ package final class FeedServer {
   private let loop: NIOIsolatedEventLoop
   private let eventLoop: any EventLoop
   private let unreadLimit: Int
+  private let connectionLimit: Int
+  private let onFull: () -> Void
   private let onRound: ([Incoming]) -> Void
   private let onClose: (ConnectionID, CloseReason) -> Void
 
@@ -60,19 +67,25 @@ package final class FeedServer {
   /// Connections with output that is not flushed.
   private var written: [Connection] = []
   private var isRoundScheduled = false
+  private var isFull = false
   private var listeners: [(channel: any Channel, file: SocketFile?)] = []
 
   /// - Parameters:
   ///   - unreadLimit: Bytes of a watch stream a client may leave unread.
+  ///   - connectionLimit: Clients at a time, and a few more. Without descriptors for them, accept(2) would fail again and again.
+  ///   - onFull: Called when no more are let in.
   ///   - onRound: Gets a round and replies to each of its requests in order, before it returns.
   ///   - onClose: Called once for each connection, after the last of its requests was handed over.
   package init(
-    eventLoop: any EventLoop, unreadLimit: Int = 64 << 20, onRound: @escaping ([Incoming]) -> Void,
+    eventLoop: any EventLoop, unreadLimit: Int = 64 << 20, connectionLimit: Int = 1024,
+    onFull: @escaping () -> Void = {}, onRound: @escaping ([Incoming]) -> Void,
     onClose: @escaping (ConnectionID, CloseReason) -> Void
   ) {
     self.eventLoop = eventLoop
     self.loop = eventLoop.assumeIsolated()
     self.unreadLimit = unreadLimit
+    self.connectionLimit = connectionLimit
+    self.onFull = onFull
     self.onRound = onRound
     self.onClose = onClose
   }
@@ -82,6 +95,8 @@ package final class FeedServer {
     let (descriptor, file) = socket.release()
     let server = NIOLoopBound(self, eventLoop: eventLoop)
     return ServerBootstrap(group: eventLoop)
+      // NIO listens once more.
+      .serverChannelOption(.backlog, value: SOMAXCONN)
       .childChannelOption(.allowRemoteHalfClosure, value: true)
       .childChannelOption(.writeBufferWaterMark, value: .init(low: 256 << 10, high: 1 << 20))
       .childChannelInitializer { channel in
@@ -161,6 +176,17 @@ package final class FeedServer {
     let connection = Connection(id: ConnectionID(number: lastNumber), server: self)
     try channel.pipeline.syncOperations.addHandler(connection)
     connections[connection.id] = connection
+    if connections.count >= connectionLimit, !isFull {
+      onFull()
+      setFull(true)
+    }
+  }
+
+  /// Accepts no more, or again: who connects meanwhile waits in the socket's queue.
+  private func setFull(_ isFull: Bool) {
+    self.isFull = isFull
+    // Fails for a listener that is closed, which accepts nobody either.
+    for listener in listeners { _ = listener.channel.setOption(.autoRead, value: !isFull) }
   }
 
   /// Decides what comes next for a connection in which something has changed.
@@ -174,6 +200,7 @@ package final class FeedServer {
       }
     } else if connection.isGone {
       connections[connection.id] = nil
+      if isFull, connections.count < connectionLimit { setFull(false) }
       onClose(connection.id, connection.closeReason)
     } else if connection.isFinished {
       connection.closeAfterFlush()

@@ -74,7 +74,9 @@ extension String: WireDecodable {
 
 extension Int: WireDecodable {
   init(wire value: JSON) throws(RequestError) {
-    guard case .integer(let number) = value else { throw .mismatch(value, expected: "an integer in plain decimals") }
+    guard case .integer(let number) = value else {
+      throw .mismatch(value, expected: "an integer in plain decimals that 64 bits hold")
+    }
     self = Int(number)
   }
 }
@@ -108,6 +110,9 @@ enum Limits {
   static let elements = 65_535
   /// Container ports of one request, ranges expanded: every port of four protocol and address combinations.
   static let ports = 4 * 65_535
+  /// Ports times the sources that may use them, of one request. The kernel keeps such pairs in interval sets, which are slow
+  /// to fill: this many take about a second.
+  static let restrictedPorts = 65_536
   /// Networks of one container, subnets and options of one network, and sources of one mapping's `allow_from`.
   static let attachments = 1024
 }

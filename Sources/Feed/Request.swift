@@ -71,6 +71,43 @@ package struct MappingFilter: Sendable, Hashable {
 /// A line as far as it could be understood.
 package enum Decoded: Sendable, Equatable {
   case request(Request)
-  /// `id` is there whenever it could be read, so that the error reply can repeat it.
-  case failed(id: RequestID?, RequestError)
+  /// `id` is there whenever it could be read, so that the error reply can repeat it; so is what the line announced.
+  case failed(id: RequestID?, RequestError, announced: Announcement? = nil)
+}
+
+extension Decoded {
+  package var id: RequestID? {
+    switch self {
+    case .request(let request): request.id
+    case .failed(let id, _, _): id
+    }
+  }
+
+  package var announcement: Announcement? {
+    switch self {
+    case .request(let request): request.body.announcement
+    case .failed(_, _, let announced): announced
+    }
+  }
+}
+
+/// What a source says exists.
+package struct Announcement: Sendable, Hashable {
+  package enum Kind: Sendable { case network, container }
+  package var kind: Kind
+  package var source: String
+  package var id: String
+
+  package init(_ kind: Kind, id: String, source: String) { (self.kind, self.id, self.source) = (kind, id, source) }
+}
+
+extension Request.Body {
+  /// `nil` where nothing is announced.
+  package var announcement: Announcement? {
+    switch self {
+    case .event(.networkCreate(let network), let source): Announcement(.network, id: network.id, source: source)
+    case .event(.containerStart(let container), let source): Announcement(.container, id: container.id, source: source)
+    case .event, .query: nil
+    }
+  }
 }

@@ -4,25 +4,42 @@ extension Request {
   /// Understands one line without its LF.
   package static func decode(line: [UInt8]) -> Decoded {
     var id: RequestID?
+    var announced: Announcement?
     do throws(RequestError) {
       let value = try JSON(parsing: line)
+      announced = Announcement(in: value)
       guard case .object = value else { throw .mismatch(value, expected: "a request: an object with event or query") }
       id = try value["id"].map { (value) throws(RequestError) in
         try at("id") { () throws(RequestError) in try RequestID(wire: value) }
       }
       return .request(Request(id: id, try Body(wire: value)))
     } catch {
-      return .failed(id: id, error)
+      return .failed(id: id, error, announced: announced)
     }
+  }
+}
+
+extension Announcement {
+  /// Of an event that may not be understood otherwise.
+  fileprivate init?(in value: JSON) {
+    func text(_ value: JSON?) -> String? { if case .string(let text)? = value { text } else { nil } }
+    let (kind, subject): (Kind, JSON?)
+    switch text(value["event"]) {
+    case EventKind.networkCreate.rawValue: (kind, subject) = (.network, value["network"])
+    case EventKind.containerStart.rawValue: (kind, subject) = (.container, value["container"])
+    default: return nil
+    }
+    guard let id = text(subject?["id"]) else { return nil }
+    self.init(kind, id: id, source: text(value["source"]) ?? Identifier.defaultSource.text)
   }
 }
 
 extension RequestID: WireDecodable {
   init(wire value: JSON) throws(RequestError) {
     switch value {
-    case .string(let text): self = .string(text)
+    case .string: self = .string(try String(wire: value))
     case .integer(let number): self = .integer(number)
-    default: throw .mismatch(value, expected: "a string or an integer")
+    default: throw .mismatch(value, expected: "a string or an integer that 64 bits hold")
     }
   }
 }
@@ -109,7 +126,7 @@ extension Event {
       self = .containerStop(
         id: try container(), generation: generation?.number, reset: try fields.optional("reset") ?? false)
     case .containerConnect:
-      self = .containerConnect(id: try container(), try fields.subject("endpoint"))
+      self = .containerConnect(id: try container(), try fields.required("endpoint"))
     case .containerDisconnect:
       self = .containerDisconnect(id: try container(), network: try network())
     case .containerPublish:
@@ -128,7 +145,7 @@ extension Event {
 extension Fields {
   fileprivate func publish() throws(RequestError) -> [PublishRequest] {
     let requests: [PublishRequest] = try required("publish")
-    try at("publish") { () throws(RequestError) in try limitPorts(requests.map(\.containerPorts)) }
+    try at("publish") { () throws(RequestError) in try limitPorts(of: requests) }
     return requests
   }
 }

@@ -85,7 +85,7 @@ extension Container: WireDecodable {
     let publish: [PublishRequest] = try fields.optional("publish") ?? []
     let expose: [ExposedPorts] = try fields.optional("expose") ?? []
     try at("publish") { () throws(RequestError) in
-      try limitPorts(publish.map(\.containerPorts) + expose.map(\.ports))
+      try limitPorts(of: publish, expose)
     }
     self.init(
       source: Identifier.defaultSource.text, id: id.text, name: name.text, generation: generation?.number,
@@ -208,10 +208,17 @@ extension IPPrefix: WireDecodable {
 
 // MARK: Limits
 
-func limitPorts(_ ranges: [PortRange]) throws(RequestError) {
-  let count = ranges.reduce(0) { $0 + $1.count }
+func limitPorts(of publish: [PublishRequest], _ expose: [ExposedPorts] = []) throws(RequestError) {
+  let count = publish.reduce(0) { $0 + $1.containerPorts.count } + expose.reduce(0) { $0 + $1.ports.count }
   guard count <= Limits.ports else {
     throw RequestError(.limitExceeded, "\(count) ports in one request, \(Limits.ports) are accepted")
+  }
+  let restricted = publish.reduce(0) { $0 + $1.containerPorts.count * $1.allowFrom.count }
+  guard restricted <= Limits.restrictedPorts else {
+    throw RequestError(
+      .limitExceeded,
+      "\(restricted) pairs of a port and a source in allow_from in one request, \(Limits.restrictedPorts) are accepted: "
+        + "name wider sources or fewer ports")
   }
 }
 

@@ -28,4 +28,16 @@ package struct Binding: Sendable, Hashable {
   }
 
   package var family: AddressFamily { containerAddress.family }
+
+  /// `count` of its ports, from the one `offset` after its first.
+  package func part(from offset: Int, count: Int) -> Binding {
+    func part(_ ports: PortRange) -> PortRange {
+      let first = ports.first + UInt16(offset)
+      return PortRange(first, first + UInt16(count - 1))
+    }
+    var binding = self
+    binding.hostPorts = hostPorts.map(part)
+    binding.containerPorts = part(containerPorts)
+    return binding
+  }
 }

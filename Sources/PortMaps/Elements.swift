@@ -118,25 +118,30 @@ extension [Binding] {
   package func elements(name: String) -> [PortMaps.Element] {
     var elements: [PortMaps.Element] = []
     addElements(name: name, to: &elements)
+    elements.removeCoveredSources()
     return elements
   }
 
+  /// The same beside those of other containers: `removeCoveredSources` is for them all together.
   package func addElements(name: String, to elements: inout [PortMaps.Element]) {
     let comment = PortMaps.Element.comment(name)
-    let start = elements.count
     for binding in self { binding.addElements(comment, to: &elements) }
-    // Two requests for one container port may differ in their sources, and an interval set refuses elements that overlap: the
-    // wider source stands for both.
-    guard contains(where: { !$0.allowFrom.isEmpty }) else { return }
-    var sources: [PortMaps.Element.Identity: [IPPrefix]] = [:]
-    for element in elements[start...] {
-      if let (source, rest) = element.sourceAndRest { sources[rest, default: []].append(source) }
+  }
+}
+
+extension [Element] {
+  /// Two requests for one container port, of one container or of two with its address, may differ in their sources, and an
+  /// interval set refuses elements that overlap: the wider source stands for both.
+  package mutating func removeCoveredSources() {
+    var sources: [PortMaps.Element.Identity: Set<IPPrefix>] = [:]
+    for element in self {
+      if let (source, rest) = element.sourceAndRest { sources[rest, default: []].insert(source) }
     }
-    let narrower = elements[start...].filter { element in
-      guard let (source, rest) = element.sourceAndRest else { return true }
-      return !sources[rest, default: []].contains { $0.length < source.length && $0.contains(source.address) }
+    if sources.isEmpty { return }
+    removeAll { element in
+      guard let (source, rest) = element.sourceAndRest, let others = sources[rest] else { return false }
+      return (0..<source.length).contains { others.contains(IPPrefix(source.address, exactly: $0)) }
     }
-    elements.replaceSubrange(start..., with: narrower)
   }
 }
 

@@ -5,7 +5,6 @@ package struct PortNote: Sendable, Hashable {
   package var text: String
   package init(_ code: Warning.Code, _ text: String) { (self.code, self.text) = (code, text) }
 
-  package func message(about port: HostPort) -> String { "host port \(port): \(text)" }
 }
 
 /// Answer to taking a host port.
@@ -306,8 +305,9 @@ package struct PortNotes {
 
   package var warnings: [Warning] {
     runs.map { run, ports in
+      let first = HostPort(run.address, run.transport, ports.first)
       let what = ports.isSingle ? "host port" : "host ports"
-      return Warning(run.note.code, "\(what) \(run.address.bracketed):\(ports)/\(run.transport): \(run.note.text)")
+      return Warning(run.note.code, "\(what) \(first.description(through: ports.last)): \(run.note.text)")
     }
   }
 }
@@ -364,7 +364,7 @@ extension Binding {
 
 extension Array {
   /// Neighbours that belong together, in order.
-  func chunked(by belongTogether: (Element, Element) -> Bool) -> [ArraySlice<Element>] {
+  package func chunked(by belongTogether: (Element, Element) -> Bool) -> [ArraySlice<Element>] {
     var chunks: [ArraySlice<Element>] = []
     var start = startIndex
     for index in indices.dropFirst() where !belongTogether(self[index - 1], self[index]) {

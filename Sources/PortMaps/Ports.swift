@@ -60,5 +60,9 @@ package struct HostPort: Sendable, Hashable, CustomStringConvertible {
   package init(_ address: IPAddress, _ transport: TransportProtocol, _ port: UInt16) {
     (self.address, self.transport, self.port) = (address, transport, port)
   }
-  package var description: String { "\(address.bracketed):\(port)/\(transport)" }
+  package var description: String { description(through: port) }
+  /// That of a range which begins with it.
+  package func description(through last: UInt16) -> String {
+    "\(address.bracketed):\(PortRange(port, last))/\(transport)"
+  }
 }

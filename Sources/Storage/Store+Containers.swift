@@ -4,8 +4,8 @@ import PortMaps
 // MARK: - Reading
 
 extension Store {
-  /// Prefix candidates that `containers(named:)` returns at most: enough to say that a reference is ambiguous.
-  static let candidateLimit = 16
+  /// Prefix candidates that say enough of a reference that is ambiguous.
+  package static let candidateLimit = 16
 
   package func container(source: String, id: String) throws(StoreError) -> ContainerRecord? {
     // Most starts are of a container that is not there: then one statement is all.
@@ -43,11 +43,40 @@ extension Store {
     return try read(operation(), found.subtracting(rows).sorted())
   }
 
+  /// The containers in `rows` and those with a host port on one of `addresses`, in row order.
+  package func containers(
+    inRows rows: Set<Int64>, orPublishingOn addresses: Set<IPAddress>
+  ) throws(StoreError) -> [ContainerRecord] {
+    func operation() -> String { "read containers on \(addresses)" }
+    var found = rows
+    try perform(operation()) { db in
+      for address in addresses {
+        for transport in TransportProtocol.allCases {
+          found.formUnion(
+            try numbers(
+              db.rows(
+                """
+                SELECT container FROM binding
+                WHERE family = ? AND protocol = ? AND host_address = ? AND host_first IS NOT NULL
+                """, address.family.rawValue, transport.rawValue, address)))
+        }
+      }
+    }
+    return try read(operation(), found.sorted())
+  }
+
   /// What a person may mean by `reference`, as Docker understands it: the containers with that id, else those with that
-  /// name, else those whose id or name starts with it, `candidateLimit` at most. Empty for the empty string.
-  package func containers(named reference: String) throws(StoreError) -> [ContainerRecord] {
+  /// name, else those whose id or name starts with it, `limit` at most. `source/id` is that one. Empty for the empty string.
+  package func containers(named reference: String, limit: Int? = nil) throws(StoreError) -> [ContainerRecord] {
     guard !reference.isEmpty else { return [] }
     let operation = "read container \(reference)"
+    // Neither a source nor an id has a slash.
+    if let slash = reference.firstIndex(of: "/"),
+      let exact = try container(
+        source: String(reference[..<slash]), id: String(reference[reference.index(after: slash)...]))
+    {
+      return [exact]
+    }
     let byID = try read(operation) { db in
       try db.rows("SELECT row FROM container WHERE id = ? ORDER BY row", reference)
     }
@@ -64,7 +93,7 @@ extension Store {
         """
         SELECT row FROM container WHERE id BETWEEN ? AND ? UNION
         SELECT row FROM container WHERE name BETWEEN ? AND ? ORDER BY row LIMIT ?
-        """, reference, last, reference, last, Self.candidateLimit)
+        """, reference, last, reference, last, limit ?? -1)
     }
   }
 

@@ -30,6 +30,15 @@ struct Answer {
     return line[range]
   }
 
+  /// What a line for watchers tells; `nil` for a reply.
+  var change: String? {
+    get throws {
+      var scanner = JSONScanner(bytes: line)
+      guard let range = scanner.value(of: "change") else { return nil }
+      return try JSON(parsing: Array(line[range])).string
+    }
+  }
+
   func value(of key: String) throws -> JSON { try JSON(parsing: Array(text(of: key))) }
 
   func elements(of key: String) throws -> [JSON] {

@@ -91,8 +91,14 @@ final class LineFeed {
     if lines.isEmpty { return }
     let sending = Result { () throws(FeedClientError) in try agent.send(Array(lines.joined(separator: "\n".utf8))) }
     for _ in lines {
-      let answer = Answer(line: try agent.receive())
+      var answer = Answer(line: try agent.receive())
+      // Of a request to watch there are more, before and after the one that ends its first listing.
+      while let change = try answer.change, change != "ready" {
+        try console.print(answer.line)
+        answer = Answer(line: try agent.receive())
+      }
       try console.print(answer.line)
+      guard try answer.change == nil else { continue }
       do { try answer.check() } catch is RequestRefused { hasFailures = true }
     }
     try sending.get()

@@ -25,7 +25,7 @@ extension EventCommand {
   func validate() throws { try validateEvent() }
 
   func validateEvent() throws {
-    if case .failed(_, let error) = Request.decode(line: line) { throw ValidationError(error.message) }
+    if case .failed(_, let error, _) = Request.decode(line: line) { throw ValidationError(error.message) }
   }
 
   func run(on console: Console) throws {

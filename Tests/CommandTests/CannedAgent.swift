@@ -44,7 +44,7 @@ final class CannedAgent: Sendable {
     to incoming: FeedServer.Incoming, by server: FeedServer, _ answer: (Request.Body) -> Answer
   ) {
     switch incoming.decoded {
-    case .failed(let id, let error): server.reply(.failed(error), id: id, to: incoming.connection)
+    case .failed(let id, let error, _): server.reply(.failed(error), id: id, to: incoming.connection)
     case .request(let request):
       switch answer(request.body) {
       case .line(let line): server.push(Array("\(line)\n".utf8), to: incoming.connection)

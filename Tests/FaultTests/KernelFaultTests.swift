@@ -10,7 +10,7 @@ import Testing
 @testable import Storage
 
 /// Each fault of the kernel's side has one outcome: the change is there all the same, or nothing of it is.
-@Suite struct KernelFaultTests {
+@Suite struct KernelFaultTests: MapperSuite {
   enum Outcome: Sendable {
     /// Carried out.
     case live
@@ -60,47 +60,20 @@ import Testing
   ]
 
   private let directory: TemporaryDirectory
-  private let store: Store
+  let store: Store
 
   init() throws {
     directory = try TemporaryDirectory(in: "/dev/shm")
     store = try Store.open(at: directory.path + "/state.db", access: .readWrite)
   }
 
-  private func start(
-    _ kernel: any RulesetStore, restore: Agent.Configuration.RestorePolicy = .apply
-  ) throws -> PortMapper {
-    var configuration = Agent.Configuration()
-    configuration.restore = restore
-    configuration.holdPorts = .none
-    configuration.ipForward = .check
-    return try PortMapper.start(
-      configuration, store, kernel: kernel, lock: nil, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-  }
-
-  private func send(_ line: String, _ mapper: PortMapper) throws -> Reply {
-    guard case .request(let request) = Request.decode(line: Array(line.utf8)) else {
-      throw NetworkNamespace.Failure(description: "not a request: \(line)")
-    }
-    return mapper.handle([.init(connection: ConnectionID(number: 1), request: request)])[0]
-  }
-
-  private static let network =
-    #"{"event":"network.create","network":{"id":"n","bridge":"br-n","subnets":["172.18.0.0/16"]}}"#
-  private static func web(_ n: Int) -> String {
-    #"{"event":"container.start","container":{"id":"c\#(n)","networks":[{"network":"n","ipv4":"172.18.0.\#(n)"}],"#
-      + #""publish":["\#(8000 + n):80"]}}"#
-  }
-
-  private func isOK(_ reply: Reply) -> Bool { if case .changed = reply { true } else { false } }
-
   @Test(arguments: rows) func eachFaultHasItsOutcome(_ row: Row) throws {
     let kernel = FakeKernel()
     let mapper = try start(kernel.open())
-    for line in [Self.network, Self.web(2)] { #expect(isOK(try send(line, mapper))) }
+    for line in [network, web(2)] { #expect(isOK(send(line, mapper))) }
     let before = (try store.counts(), kernel.table?.elements ?? [:])
     (kernel.faults, kernel.unreadable) = (row.faults, row.unreadable)
-    let reply = try send(Self.web(3), mapper)
+    let reply = send(web(3), mapper)
     #expect(isOK(reply) == (row.outcome == .live), "\(reply)")
     if row.outcome == .live {
       #expect(try store.counts().containers == 2)
@@ -116,7 +89,7 @@ import Testing
     #expect(kernel.faults.isEmpty && kernel.unreadable.isEmpty)
     #expect(try mapper.kernelAgrees())
     // And nothing is in the way of the next.
-    for line in [Self.web(4), Self.web(3)] { #expect(isOK(try send(line, mapper))) }
+    for line in [web(4), web(3)] { #expect(isOK(send(line, mapper))) }
     #expect(!mapper.owesRepair)
     #expect(try mapper.kernelAgrees())
   }
@@ -125,16 +98,16 @@ import Testing
   @Test func aRefusedAnnouncementConfirmsNobody() throws {
     let kernel = FakeKernel()
     var mapper = try start(kernel.open())
-    for line in [Self.network, Self.web(2)] { #expect(isOK(try send(line, mapper))) }
+    for line in [network, web(2)] { #expect(isOK(send(line, mapper))) }
     try store.setSetting("boot_id", "an earlier boot")
     mapper = try start(kernel.open(), restore: .confirm)
     #expect(mapper.awaiting.count == 1)
     kernel.faults = Self.twice(.refused(ENOMEM))
-    #expect(!isOK(try send(Self.web(2), mapper)))
+    #expect(!isOK(send(web(2), mapper)))
     #expect(mapper.awaiting.count == 1)
     mapper = try start(kernel.open(), restore: .confirm)
     #expect(mapper.awaiting.count == 1)
-    #expect(isOK(try send(Self.web(2), mapper)))
+    #expect(isOK(send(web(2), mapper)))
     #expect(mapper.awaiting.isEmpty)
     #expect(try mapper.kernelAgrees())
   }
@@ -156,7 +129,7 @@ import Testing
   func editsByOthersAreRepairedWhenTheyAreMet(_ kind: ConformanceTests.Kind, _ edit: Edit) throws {
     let bench = try kind.bench()
     let mapper = try start(try bench.open(owner: false))
-    for line in [Self.network, Self.web(2)] { #expect(isOK(try send(line, mapper))) }
+    for line in [network, web(2)] { #expect(isOK(send(line, mapper))) }
     let other = try bench.open(owner: edit == .stolen)
     let mine = Element(.any4, .port(.tcp, 8002), .destination("172.18.0.2", 80))
     switch edit {
@@ -167,7 +140,7 @@ import Testing
     case .noTable: try other.deleteTable()
     case .otherSkeleton, .stolen: try other.apply(RulesetChange(), skeleton: .rebuild)
     }
-    let replies = [try send(Self.web(3), mapper), try send(#"{"event":"container.stop","container":"c2"}"#, mapper)]
+    let replies = [send(web(3), mapper), send(#"{"event":"container.stop","container":"c2"}"#, mapper)]
     #expect(replies.map(isOK) == (edit == .stolen ? [false, false] : [true, true]))
     if edit == .stolen {
       #expect(mapper.owesRepair)

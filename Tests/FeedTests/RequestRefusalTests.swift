@@ -205,7 +205,7 @@ private let bridgeName = "com.docker.network.bridge.name"
     RefusedRequest(
       "connect with an unknown field",
       #"{"event":"container.connect","container":"c1","endpoint":{"network":"n","mac":"1"}}"#, .unknownField,
-      "mac", "not a field of an endpoint"),
+      "endpoint.mac", "not a field of an endpoint"),
     RefusedRequest(
       "disconnect of nothing", #"{"event":"container.disconnect","container":"c1"}"#, .badRequest, "network",
       "network is missing"),
@@ -298,7 +298,7 @@ private let bridgeName = "com.docker.network.bridge.name"
 
   @Test(arguments: [envelope, networks, containers, ports].joined())
   func refuses(_ row: RefusedRequest) {
-    guard case .failed(_, let error) = Request.decode(line: Array(row.line.utf8)) else {
+    guard case .failed(_, let error, _) = Request.decode(line: Array(row.line.utf8)) else {
       Issue.record("accepted: \(row.line.prefix(300))")
       return
     }
@@ -310,11 +310,11 @@ private let bridgeName = "com.docker.network.bridge.name"
   /// Every name that the messages offer is understood.
   @Test func namesEveryRequest() {
     for line in [#"{"event":"?"}"#, #"{"query":"?"}"#] {
-      guard case .failed(_, let error) = Request.decode(line: Array(line.utf8)) else { continue }
+      guard case .failed(_, let error, _) = Request.decode(line: Array(line.utf8)) else { continue }
       let names = error.message.split(separator: "there are ").last?.split(separator: ", ") ?? []
       #expect(names.count == (line.contains("event") ? 13 : 6))
       for name in names {
-        guard case .failed(_, let other) = Request.decode(line: Array(line.replacing("?", with: name).utf8)) else {
+        guard case .failed(_, let other, _) = Request.decode(line: Array(line.replacing("?", with: name).utf8)) else {
           continue
         }
         #expect(other.code == .badRequest, "\(name)")
@@ -324,7 +324,7 @@ private let bridgeName = "com.docker.network.bridge.name"
 
   @Test func quotesShortly() {
     let line = #"{"event":"\#(String(repeating: "x\\n", count: 1000))"}"#
-    guard case .failed(_, let error) = Request.decode(line: Array(line.utf8)) else { return }
+    guard case .failed(_, let error, _) = Request.decode(line: Array(line.utf8)) else { return }
     #expect(error.message.utf8.count < 400)
   }
 }

@@ -170,7 +170,7 @@ private func stored(
     #expect(
       Request.decode(line: Array(#"{"query":"hello","id":"ü"}"#.utf8))
         == .request(Request(id: .string("ü"), .query(.hello))))
-    guard case .failed(id: .integer(7), _) = Request.decode(line: Array(#"{"event":"x","id":7}"#.utf8)) else {
+    guard case .failed(id: .integer(7), _, _) = Request.decode(line: Array(#"{"event":"x","id":7}"#.utf8)) else {
       Issue.record("the id of a refused request is lost")
       return
     }
@@ -192,7 +192,7 @@ private func stored(
       }
       switch Request.decode(line: bytes) {
       case .request: outcomes.insert("accepted")
-      case .failed(_, let error): outcomes.insert(error.code.rawValue)
+      case .failed(_, let error, _): outcomes.insert(error.code.rawValue)
       }
     }
     #expect(outcomes.isSuperset(of: ["accepted", "bad-json", "bad-request", "unknown-field"]), "seed \(seed)")

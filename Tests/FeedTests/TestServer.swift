@@ -54,7 +54,7 @@ final class EchoAgent {
 
   private static func answer(_ incoming: FeedServer.Incoming, _ listing: [Mapping], _ state: State) {
     switch incoming.decoded {
-    case .failed(let id, let error):
+    case .failed(let id, let error, _):
       state.server?.reply(.failed(error), id: id, to: incoming.connection)
     case .request(let request):
       let reply: Reply

@@ -73,13 +73,12 @@ import Testing
   }
 
   private func handle(_ lines: [String], _ mapper: PortMapper) throws {
-    let round = try lines.map { line in
-      guard case .request(let request) = Request.decode(line: Array(line.utf8)) else {
-        throw NetworkNamespace.Failure(description: "not a request: \(line)")
-      }
-      return PortMapper.Incoming(connection: ConnectionID(number: 1), request: request)
+    let round = lines.map { line in
+      PortMapper.Incoming(connection: ConnectionID(number: 1), decoded: Request.decode(line: Array(line.utf8)))
     }
-    for reply in mapper.handle(round) {
+    var replies: [Reply] = []
+    mapper.handle(round) { replies.append($0) }
+    for reply in replies {
       guard case .changed = reply else { throw NetworkNamespace.Failure(description: "answered \(reply)") }
     }
   }

@@ -135,7 +135,7 @@ import Testing
     let lost = ["link del br-net", "link add br-net type bridge", "address add 192.0.2.10/24 dev br-net"]
     try await agent.namespace.command("ip", "-batch", "-", input: (noise + lost).joined(separator: "\n"))
     agent.signal(SIGCONT)
-    try agent.waitForLog("state of a held port changed", "192.0.2.10:8080")
+    try agent.waitForLog("state of held ports changed", "192.0.2.10:8080")
     #expect(try agent.succeed(#"{"query":"list"}"#).mappings?.map { $0["state"] } == ["live"])
     let routeLocalnet = "/proc/sys/net/ipv4/conf/br-net/route_localnet"
     #expect(try await agent.namespace.command("cat", routeLocalnet) == "1\n")

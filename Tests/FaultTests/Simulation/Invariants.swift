@@ -82,7 +82,7 @@ extension Simulation {
   private func checkOwners() throws {
     var owners: [Element.Identity: Scope.Key] = [:]
     for (key, record) in stored {
-      for element in record.elements where element.value != .none {
+      for element in [record].elements where element.value != .none {
         if let other = owners.updateValue(key, forKey: element.identity) {
           throw Broken(description: "\(element) belongs to \(key) and \(other)")
         }
@@ -120,7 +120,7 @@ extension Simulation {
       grouping: kernel.table?.elements.values.filter { $0.value.isTranslation } ?? [], by: \.comment
     ).mapValues(Set.init)
     for key in Set(commits.flatMap(\.keys)) {
-      let whole = commits.map { Set($0[key]?.elements.filter { $0.value.isTranslation } ?? []) }
+      let whole = commits.map { Set([$0[key]].compactMap(\.self).elements.filter { $0.value.isTranslation }) }
       let found = have["\(key.source)-\(key.id)"] ?? []
       guard whole.contains(found) else { throw Broken(description: "\(key) is there in part: \(found)") }
     }

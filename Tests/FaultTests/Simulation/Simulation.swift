@@ -86,7 +86,7 @@ final class Simulation {
 
   private func incoming(_ sent: Sent) -> PortMapper.Incoming {
     PortMapper.Incoming(
-      connection: connection(of: sent.source), request: Request(.event(sent.event, source: sent.source)))
+      connection: connection(of: sent.source), decoded: .request(Request(.event(sent.event, source: sent.source))))
   }
 
   private func connection(of source: String) -> ConnectionID {
@@ -116,7 +116,7 @@ final class Simulation {
 
   /// `nil`: the agent ends without any.
   private func replies(to events: [Sent]) -> [Reply]? {
-    guard let replies = mapper?.handle(events.map(incoming)), mapper?.failure == nil else { return nil }
+    guard let replies = mapper?.replies(to: events.map(incoming)), mapper?.failure == nil else { return nil }
     return replies
   }
 
@@ -163,7 +163,7 @@ final class Simulation {
   private func reconcile() throws {
     guard let mapper else { return }
     counts.events += 1
-    guard case .changed = mapper.handle([incoming(("docker", .reconcile))])[0] else {
+    guard case .changed = mapper.replies(to: [incoming(("docker", .reconcile))])[0] else {
       throw Broken(description: "reconcile failed")
     }
     isTampered = false
@@ -176,7 +176,7 @@ final class Simulation {
     counts.events += events.count
     reaper.steps = Int.random(in: 0...5, using: &generator.random)
     (committed, isDying) = ([stored], true)
-    _ = mapper?.handle(events.map(incoming))
+    _ = mapper?.replies(to: events.map(incoming))
     isDying = false
     // Not dead yet: it dies with its replies unread.
     if !reaper.isDead { reaper.kill() }
@@ -227,5 +227,14 @@ final class Simulation {
     store = try Store.open(at: path + ".other", access: .readWrite)
     store = try Store.open(at: path, access: .readWrite)
     observe()
+  }
+}
+
+extension PortMapper {
+  /// To a round, in its order.
+  func replies(to round: [Incoming]) -> [Reply] {
+    var replies: [Reply] = []
+    handle(round) { replies.append($0) }
+    return replies
   }
 }
