@@ -98,7 +98,7 @@ let package = Package(
     .testTarget(
       name: "FeedTests",
       dependencies: [
-        "Feed", "PortMaps",
+        "Feed", "PortMaps", "TestSupport",
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
       ], swiftSettings: settings),
@@ -112,7 +112,7 @@ let package = Package(
       ], exclude: ["Recordings"], swiftSettings: settings),
     .testTarget(
       name: "StorageTests",
-      dependencies: ["Storage", "CSQLite", "PortMaps", "Migrations"], swiftSettings: settings),
+      dependencies: ["Storage", "CSQLite", "PortMaps", "Migrations", "TestSupport"], swiftSettings: settings),
     .testTarget(
       name: "CommandTests",
       dependencies: [

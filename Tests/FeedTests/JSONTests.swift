@@ -1,5 +1,6 @@
 import Feed
 import PortMaps
+import TestSupport
 import Testing
 
 struct JSONCase: Sendable, CustomTestStringConvertible {
@@ -151,8 +152,8 @@ struct JSONCase: Sendable, CustomTestStringConvertible {
 
   /// Whatever the bytes, the parser returns; what it accepts survives being written and parsed again.
   @Test func survivesNoise() throws {
-    let seed = UInt64.random(in: 0...UInt64.max)
-    var random = SplitMix64(state: seed)
+    let seed = Effort.seed()
+    var random = SeededGenerator(seed: seed)
     let alphabet = Array(#"{}[]",:\u0123456789eE+-.truefalsn "#.utf8) + [0x00, 0x0a, 0x7f, 0xc3, 0xbc, 0xed, 0xff]
     let start = Array(#"{"id":7,"a":[1,-2.5e3,"xü\ud83d\ude00\n",{"b":null}],"c":true}"#.utf8)
     var accepted = 0
@@ -181,16 +182,3 @@ struct JSONCase: Sendable, CustomTestStringConvertible {
 }
 
 private func nested(_ depth: Int) -> JSON { depth == 1 ? .array([]) : .array([nested(depth - 1)]) }
-
-/// The generator of Vigna's splitmix64.c: small, and the same everywhere for the same seed.
-struct SplitMix64: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
-  }
-}

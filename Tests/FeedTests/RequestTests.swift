@@ -1,5 +1,6 @@
 import Feed
 import PortMaps
+import TestSupport
 import Testing
 
 struct AcceptedRequest: Sendable, CustomTestStringConvertible {
@@ -178,8 +179,8 @@ private func stored(
 
   /// Whatever is done to a line, it is understood or refused.
   @Test func survivesNoise() {
-    let seed = UInt64.random(in: 0...UInt64.max)
-    var random = SplitMix64(state: seed)
+    let seed = Effort.seed()
+    var random = SeededGenerator(seed: seed)
     var outcomes: Set<String> = []
     for _ in 0..<20_000 {
       var bytes = Array(Self.accepted[Int.random(in: 0..<Self.accepted.count, using: &random)].line.utf8)

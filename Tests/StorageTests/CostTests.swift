@@ -1,6 +1,7 @@
 import CSQLite
 import Migrations
 import PortMaps
+import TestSupport
 import Testing
 
 @testable import Storage

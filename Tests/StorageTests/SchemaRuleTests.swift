@@ -1,5 +1,6 @@
 import CSQLite
 import PortMaps
+import TestSupport
 import Testing
 
 @testable import Storage

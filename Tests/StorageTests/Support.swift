@@ -1,6 +1,7 @@
 import FoundationEssentials
 import Glibc
 import PortMaps
+import TestSupport
 import Testing
 
 @testable import Storage
@@ -108,19 +109,6 @@ func simpleRecord(_ n: Int, row: Int64 = 0) throws -> ContainerRecord {
         network: "n1", mode: .nat, transport: .tcp, hostAddress: .any(.ipv4), hostPorts: ports,
         containerAddress: address, containerPorts: PortRange(80), request: 0)
     ])
-}
-
-/// SplitMix64: the same numbers from the same seed on every machine.
-struct SeededGenerator: RandomNumberGenerator {
-  private var state: UInt64
-  init(seed: UInt64) { state = seed }
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
-  }
 }
 
 /// Random containers without common host ports: container `n` uses the ports from 100 × `n` + 1 on.
