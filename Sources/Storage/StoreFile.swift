@@ -15,8 +15,9 @@ struct StoreFile {
       }
       if errno == EEXIST { continue }
       // EROFS and EACCES are also what mkdir(2) says of a directory that exists already, behind a mount or in a sandbox.
+      let refusal = failure("create directory \(directory)")
       guard access(directory, F_OK) != 0 else { continue }
-      throw failure("create directory \(directory)")
+      throw refusal
     }
   }
 

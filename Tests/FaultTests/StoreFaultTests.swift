@@ -134,6 +134,15 @@ import Testing
     #expect(try mappings() == 3)
   }
 
+  @Test func aDirectoryThatCannotBeMadeIsReportedWithItsReason() throws {
+    try disk.remount("ro")
+    let database = disk.directory.path + "/sub/state.db"
+    let error = #expect(throws: StoreError.self) { _ = try Store.open(at: database, access: .readWrite) }
+    #expect(error?.reason == .readOnly)
+    #expect(error?.description.contains("create directory \(disk.directory.path)/sub") == true)
+    #expect(error?.message.contains("Read-only file system") == true)
+  }
+
   @Test func aKilledAgentsDatabaseIsReadFromAReadOnlyDiskToo() async throws {
     try fill()
     agent.kill()
