@@ -112,7 +112,8 @@ let package = Package(
       ], exclude: ["Recordings"], swiftSettings: settings),
     .testTarget(
       name: "StorageTests",
-      dependencies: ["Storage", "CSQLite", "PortMaps", "Migrations", "TestSupport"], swiftSettings: settings),
+      dependencies: ["Storage", "CLinux", "CSQLite", "PortMaps", "Migrations", "SideThread", "TestSupport"],
+      swiftSettings: settings),
     .testTarget(
       name: "CommandTests",
       dependencies: [

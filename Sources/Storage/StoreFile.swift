@@ -7,8 +7,9 @@ struct StoreFile {
   /// Creates the missing directories with mode 0700.
   func createDirectory() throws(StoreError) {
     let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropLast()
-    for count in parts.indices.dropFirst().map({ $0 + 1 }) {
-      let directory = parts.prefix(count).joined(separator: "/")
+    // An absolute path begins with an empty part.
+    for last in parts.indices where !parts[last].isEmpty {
+      let directory = parts[...last].joined(separator: "/")
       if mkdir(directory, 0o700) == 0 {
         try StoreFile(path: directory).syncDirectory()
         continue

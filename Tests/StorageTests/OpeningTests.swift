@@ -1,6 +1,8 @@
+import CLinux
 import Glibc
 import Migrations
 import PortMaps
+import SideThread
 import Testing
 
 @testable import Storage
@@ -37,6 +39,22 @@ struct OpeningTests {
     #expect(mode(of: directory.path + "/a") == 0o700)
     #expect(mode(of: directory.path + "/a/b") == 0o700)
     for suffix in ["", "-wal", "-shm", ".lock"] { #expect(mode(of: nested + suffix) == 0o600) }
+  }
+
+  @Test func aRelativePathBeginsInTheWorkingDirectory() throws {
+    // CLONE_FS of <sched.h>: a working directory of the thread's own.
+    let ownDirectory: CInt = 0x200
+    let opened = SideThread { [path = directory.path] in
+      Result {
+        guard clinux_unshare(ownDirectory) == 0, chdir(path) == 0 else {
+          throw SystemError(operation: "chdir", number: errno)
+        }
+        for database in ["a/pmagent.db", "b/c/pmagent.db"] { _ = try Store.open(at: database, access: .readWrite) }
+      }
+    }
+    try opened.value().get()
+    for created in ["/a", "/b/c"] { #expect(mode(of: directory.path + created) == 0o700) }
+    for created in ["/a/pmagent.db", "/b/c/pmagent.db"] { #expect(mode(of: directory.path + created) == 0o600) }
   }
 
   @Test func whatWasStoredIsThereAfterReopening() throws {
