@@ -135,6 +135,9 @@ package final class Store {
         .foreign, "open database", "it is a database of another program (application_id \(identity))")
     }
     let (version, known) = (try Schema.version(db), Migration.all.count)
+    guard version >= 0 else {
+      throw file.error(.corrupt, "open database", "its schema is version \(version), and there is none below 0")
+    }
     guard version <= known else {
       throw file.error(.newer(database: version, program: known), "open database", "it is too new")
     }

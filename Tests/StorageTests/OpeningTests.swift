@@ -160,7 +160,7 @@ struct OpeningTests {
   }
 
   enum Damage: String, CaseIterable, Sendable {
-    case text, short, foreignDatabase, newer, header, schemaPage, truncated, triggerDropped
+    case text, short, foreignDatabase, newer, negativeVersion, header, schemaPage, truncated, triggerDropped
   }
 
   /// Spoils the file; gives the reason expected.
@@ -176,6 +176,9 @@ struct OpeningTests {
       try fill()
       try Database(path).execute("PRAGMA user_version = 99")
       return .newer(database: 99, program: Migration.all.count)
+    case .negativeVersion:
+      try fill()
+      try Database(path).execute("PRAGMA user_version = -1")
     case .header:
       try fill()
       try write([0, 0, 0, 0], to: path)
