@@ -27,8 +27,12 @@ package struct Configuration: Sendable, Equatable {
   /// Runtimes to follow, by the names of their feeds no two of which are equal.
   package var runtimes: [RuntimeSocket] = []
 
+  /// Whether remote hosts with a route reach published ports at the container's own address; with `deny`, they do so only
+  /// through a network's `trusted_host_interfaces`.
   package enum DirectRouting: String, Sendable, CaseIterable { case allow, deny }
+  /// `enable` turns forwarding on, in the families that networks have; `check` leaves it alone and warns where it is off.
   package enum IPForward: String, Sendable, CaseIterable { case enable, check }
+  /// Whether mappings that were stored before the host booted are installed at once.
   package enum RestorePolicy: String, Sendable, CaseIterable {
     case apply
     /// They wait until their source announces them again.

@@ -34,6 +34,7 @@
   }
 #endif
 
+/// `name` is what PMAGENT_CRASH is given to end a debug build's process here; in a release build this is nothing.
 @inlinable @inline(__always)
 package func crashPoint(_ name: StaticString) {
   #if CRASH_POINTS

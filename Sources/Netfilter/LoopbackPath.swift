@@ -20,6 +20,7 @@ import CNetfilter
 import Glibc
 import PortMaps
 
+/// `table ip6 pmagent`, which leads answers of containers back to ::1; the main table's owner owns it.
 package final class LoopbackPath {
   private let kernel: KernelRuleset
   private var batch = Batch()

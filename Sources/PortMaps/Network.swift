@@ -6,6 +6,7 @@ package enum GatewayMode: String, Sendable, Hashable, CaseIterable {
   case isolated
 }
 
+/// Docker's driver of a network. All are stored, so that containers can be on them; only a bridge gets elements.
 package enum NetworkDriver: String, Sendable, Hashable, CaseIterable {
   /// The only driver whose traffic the agent filters and translates.
   case bridge

@@ -8,7 +8,7 @@ package enum Selector: Sendable, Hashable {
   case l4proto
   case saddr(AddressFamily)
   case daddr(AddressFamily)
-  /// Source/destination port of whatever transport protocol the packet has.
+  /// Destination port of whatever transport protocol the packet has.
   case thDport
 }
 
@@ -48,6 +48,7 @@ package enum DataType: UInt32, Sendable, Hashable {
   package static func address(_ family: AddressFamily) -> DataType { family == .ipv4 ? .ipv4Address : .ipv6Address }
 }
 
+/// What becomes of a packet, by a rule or by an element of a verdict map. `accept` ends only our chain, `drop` everything.
 package enum Verdict: Sendable, Hashable {
   case accept, drop, `return`
   case jump(ChainName)
@@ -87,6 +88,7 @@ package enum Statement: Sendable, Hashable {
   case verdict(Verdict)
 }
 
+/// One rule of a chain. It names no network, container or port: those are elements of the sets that it looks into.
 package struct Rule: Sendable, Hashable {
   package var statements: [Statement]
   /// Says why, in `nft list`.
@@ -122,6 +124,7 @@ package struct BaseChain: Sendable, Hashable {
   }
 }
 
+/// A chain with its rules, which stay as long as the table does.
 package struct Chain: Sendable, Hashable {
   package var name: ChainName
   /// `nil` for a chain that is only jumped to.
@@ -132,8 +135,9 @@ package struct Chain: Sendable, Hashable {
   }
 }
 
+/// What a set or map is created with; elements come and go without it. A key or value of several types is a concatenation.
 package struct SetDefinition: Sendable, Hashable {
-  /// What a key maps to; `nil` makes it a set.
+  /// What a key maps to; `none` makes it a set.
   package enum Value: Sendable, Hashable {
     case none
     case verdict

@@ -14,6 +14,7 @@
 // What it does not defend against: other tables (a drop of theirs always wins, an accept of ours ends only our chain),
 // and traffic inside one bridge that never reaches the IP layer (see inter-container communication in `forward`).
 
+/// The chains, by their names in the kernel. Each `to_*` decides what may be forwarded to one kind of network.
 package enum ChainName: String, Sendable, Hashable, CaseIterable {
   case `guard`, prerouting, output, publish, forward, postrouting
   case toNat = "to_nat"
@@ -52,6 +53,7 @@ package struct FamilySets: Sendable {
   }
 }
 
+/// All of the table but its elements: the same on every host, so a table that differs from it is replaced as a whole.
 package enum Skeleton {
   package static let family = "inet"
   package static let table = "pmagent"

@@ -21,8 +21,8 @@ enum Schema {
     try db.value("PRAGMA user_version") ?? 0
   }
 
-  /// Tables, indexes, triggers and views that are missing or differ from what the migrations make; indexes that somebody
-  /// added do not count.
+  /// Tables, indexes, triggers and views that are missing or differ from what the migrations make; those that somebody added
+  /// do not count.
   static func damage(_ db: Database) throws -> [String] {
     let (expected, found) = (try expected.get(), try objects(db))
     return expected.filter { found[$0.key] != $0.value }.keys.sorted()
