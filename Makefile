@@ -2,7 +2,8 @@
 
 PREFIX ?= /usr/local
 DESTDIR ?=
-SWIFT ?= swift
+# contrib/test.sh uses it too.
+export SWIFT ?= swift
 
 # What the build needs, and what the tests and the demo use. Names of Debian packages.
 BUILD_PACKAGES := libsqlite3-dev libnftnl-dev libmnl-dev libnetfilter-conntrack-dev pkg-config
