@@ -5,10 +5,15 @@
 # hold did not, and prints the seed that repeats it.
 set -eu
 one() {
-  unshare --net sh -c 'ip link set lo up && exec "$@"' simulate "$program" "$1" "$runs" "$steps"
+  exec unshare --net sh -c 'ip link set lo up && exec "$@"' simulate "$program" "$1" "$runs" "$steps"
 }
 program=$1 runs=$2 steps=$3
-one none &
-first=$!
-one auto
-wait "$first"
+one none & none=$!
+one auto & auto=$!
+# A shell without job control lets its children ignore ^C.
+trap 'kill "$none" "$auto"; exit 1' INT TERM
+# Both are waited for, whatever comes of the first.
+status=0
+wait "$none" || status=$?
+wait "$auto" || status=$?
+exit "$status"
