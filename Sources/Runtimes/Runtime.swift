@@ -89,12 +89,12 @@ struct RuntimeEvent: Sendable, Equatable {
   }
 
   var kind: Kind
-  /// Nanoseconds since 1970; 0 when the daemon does not say.
+  /// Nanoseconds since 1970, never negative; 0 when the daemon does not say.
   var time: Int64
 
   init(parsing line: [UInt8]) throws(UnexpectedAnswer) {
     let event = try Part(parsing: line)
-    time = try event["timeNano"].integer()
+    time = max(0, try event["timeNano"].integer())
     let actor = event["Actor"]
     let id = try actor["ID"].string()
     switch (try event["Type"].string(), try event["Action"].string()) {

@@ -37,6 +37,17 @@ import Testing
     try await scene.until { $0.events == 3 && $0.lag != nil }
   }
 
+  @Test(arguments: [Int64.min, -1, .max]) func noTimeOfAnEventIsTooMuch(time: Int64) async throws {
+    let scene = try await Scene()
+    try await scene.expectEmptySnapshot()
+    try await scene.daemon {
+      $0.containers["c1"] = ScriptedDaemon.container("c1", hostPort: 8080)
+      $0.say(event: #"{"Type":"container","Action":"start","Actor":{"ID":"c1"},"timeNano":\#(time)}"#)
+    }
+    try await scene.expect(["container.start c1 8080"])
+    try await scene.until { $0.startToLive != nil }
+  }
+
   /// An event that comes in pieces, and several at once.
   @Test func linesAreFoundInChunks() async throws {
     let scene = try await Scene()
