@@ -22,8 +22,9 @@ func nanoseconds(rfc3339 text: String) -> Int64? {
   guard let offset = offset(bytes[end...].map(\.self), number: { number(end + $0.lowerBound..<end + $0.upperBound) })
   else { return nil }
   let seconds = ((days(year, month, day) * 24 + hour) * 60 + minute - offset) * 60 + second
-  let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-  return overflow ? .min : product + fraction
+  let (product, overflows) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+  let (time, sumOverflows) = product.addingReportingOverflow(fraction)
+  return overflows || sumOverflows ? .min : time
 }
 
 /// Minutes east of Greenwich of `Z` or `+01:00`.
