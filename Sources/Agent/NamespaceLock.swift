@@ -3,7 +3,7 @@ import Glibc
 /// One agent for a network namespace: two with different databases would each take the other's elements for foreign ones.
 ///
 /// An abstract Unix socket (unix(7)) belongs to the network namespace, as the table does, and is gone with its process. Any
-/// user may bind such a name, so only a holder that could be an agent counts: root, or who we are.
+/// user may bind such a name, so only a holder that could be an agent counts: root, who we are, or one that cannot be asked.
 struct NamespaceLock: ~Copyable {
   private static let name = "pmagent-table"
   private let socket: CInt
@@ -11,10 +11,13 @@ struct NamespaceLock: ~Copyable {
   deinit { close(socket) }
 
   struct Taken: Error, CustomStringConvertible {
-    let pid: pid_t
+    /// `nil` when its queue of connections is full, so that it cannot be asked.
+    let pid: pid_t?
     var description: String {
-      "another pmagent (process \(pid)) already manages table inet pmagent of this network namespace: stop it first, or run "
-        + "this one with firewall = false"
+      let holder = pid.map { "process \($0)" } ?? "ss -xlp src @\(name) shows its process"
+      return
+        "another pmagent (\(holder)) already manages table inet pmagent of this network namespace: stop it first, or "
+        + "run this one with firewall = false"
     }
   }
 
@@ -25,25 +28,33 @@ struct NamespaceLock: ~Copyable {
     let lock = NamespaceLock(socket: try openSocket())
     let status = withAddress { bind(lock.socket, $0, $1) }
     if status < 0, errno == EADDRINUSE {
-      if let holder = try holder() { throw Taken(pid: holder) }
+      try checkHolder()
       return lock
     }
     try Errno.check(status)
-    // Whoever connects reads our process from the socket's credentials; nobody accepts, so the queue must never fill.
+    // Whoever connects reads our process from the socket's credentials; nobody accepts, and whoever has connected stays in
+    // the queue.
     try Errno.check(listen(lock.socket, CInt(SOMAXCONN)))
     return lock
   }
 
-  /// The process that listens on the name, if it could be an agent.
-  private static func holder() throws -> pid_t? {
+  /// Fails with `Taken` when the process that listens on the name could be an agent.
+  private static func checkHolder() throws {
     let client = NamespaceLock(socket: try openSocket())
-    guard withAddress({ connect(client.socket, $0, $1) }) == 0 else { return nil }
+    if withAddress({ connect(client.socket, $0, $1) }) < 0 {
+      switch errno {
+      case ECONNREFUSED: return
+      // A listener whose queue is full.
+      case EAGAIN: throw Taken(pid: nil)
+      default: throw Errno()
+      }
+    }
     // struct ucred of unix(7): pid, uid, gid.
     var credentials: [CInt] = [0, 0, 0]
     var length = socklen_t(credentials.count * MemoryLayout<CInt>.size)
     try Errno.check(getsockopt(client.socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length))
     client.release()
-    return credentials[1] == 0 || credentials[1] == CInt(getuid()) ? credentials[0] : nil
+    if [0, CInt(getuid())].contains(credentials[1]) { throw Taken(pid: credentials[0]) }
   }
 
   private static func openSocket() throws(Errno) -> CInt {

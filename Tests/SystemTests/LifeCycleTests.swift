@@ -117,6 +117,19 @@ import Testing
     #expect(try agent.succeed(#"{"query":"status"}"#)["held_ports"] == .integer(4))
   }
 
+  /// Whoever asks it who it is stays in its queue, which is full after the first here.
+  @Test func anAgentThatCannotBeAskedIsOneAllTheSame() async throws {
+    let namespace = try NetworkNamespace()
+    try await namespace.command("sysctl", "-qw", "net.core.somaxconn=0")
+    let agent = try AgentProgram(in: namespace)
+    let directory = try TemporaryDirectory()
+    for holder in ["process \(agent.process)", "ss -xlp src @pmagent-table"] {
+      let other = try await agent.startAnother(socket: directory.path + "/a.sock", database: directory.path + "/a.db")
+      #expect(other.exitCode == 1)
+      #expect(other.errors.contains("another pmagent (\(holder)"), "\(other.errors)")
+    }
+  }
+
   @Test func aReloadedConfigurationIsAppliedOrRefusedAsAWhole() async throws {
     let (topology, agent) = try await running()
     let control = Target(.tcp, topology.host.ipv4, 8080)
