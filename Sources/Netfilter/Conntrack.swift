@@ -3,7 +3,8 @@ import Glibc
 import PortMaps
 
 // Ends tracked flows (ctnetlink): a dump, then one delete for each flow that matches, by its original tuple and its id, so that
-// a flow that began meanwhile is never hit.
+// a flow that took over the tuple meanwhile is left alone. An id is made of the flow's address in the kernel's memory and its
+// tuple (nf_ct_get_id), so only one that also lies where the old one lay is taken for it.
 //
 // Each dump walks through the kernel's whole hash table, empty buckets too, which takes 5 ms where there are 262,144 of them: run
 // it off the reply path. Few flows are dumped all at once. Of many the kernel is asked for some: by protocol and, where only one
@@ -58,17 +59,17 @@ package struct Conntrack: ~Copyable {
     }
   }
 
-  private struct Filter: Hashable {
+  struct Filter: Hashable {
     var transport: TransportProtocol
     var family: AddressFamily
     /// Original destination port; `nil` = any.
     var port: UInt16?
   }
 
-  private typealias Side = (address: IPAddress, port: UInt16)
+  typealias Side = (address: IPAddress, port: UInt16)
 
   /// A flow as libnetfilter_conntrack has it.
-  private final class Flow {
+  final class Flow {
     let pointer: OpaquePointer
     init?() {
       guard let pointer = nfct_new() else { return nil }
@@ -111,7 +112,7 @@ package struct Conntrack: ~Copyable {
   }
 
   //  nlmsghdr | nfgenmsg | CTA_TUPLE_ORIG { CTA_TUPLE_PROTO { CTA_PROTO_NUM, CTA_PROTO_DST_PORT } } | CTA_FILTER { flags }
-  private func dump(
+  func dump(
     _ filter: Filter?, _ wanted: (TransportProtocol, Side, Side) -> Bool
   ) throws(KernelError) -> [Flow] {
     let operation = "read the tracked \(filter.map { "\($0.transport) " } ?? "")flows"
@@ -146,12 +147,16 @@ package struct Conntrack: ~Copyable {
   }
 
   /// Returns false when it had ended by itself.
-  private func delete(_ flow: Flow) throws(KernelError) -> Bool {
-    try withMessage(IPCTNL_MSG_CT_DELETE, NLM_F_ACK, flow.family) { message in
-      nfct_nlmsg_build(message, flow.pointer)
+  func delete(_ flow: Flow) throws(KernelError) -> Bool {
+    let operation = "end a tracked flow"
+    return try withMessage(IPCTNL_MSG_CT_DELETE, NLM_F_ACK, flow.family) { (message) throws(KernelError) in
+      // Without its tuple the message would end every flow there is.
+      guard nfct_nlmsg_build(message, flow.pointer) >= 0 else { throw .system(operation: operation, errno: EINVAL) }
+      // Which that leaves out. The kernel compares the bytes it has told, which libnetfilter_conntrack has swapped.
+      mnl_attr_put_u32(message, UInt16(CTA_ID.rawValue), nfct_get_attr_u32(flow.pointer, ATTR_ID).bigEndian)
     } receive: { (answer) throws(KernelError) in
       do throws(KernelError) {
-        try answer.forEach("end a tracked flow") { _ in }
+        try answer.forEach(operation) { _ in }
         return true
       } catch {
         if case .system(_, let number) = error, number == ENOENT { return false }
@@ -205,24 +210,27 @@ package struct Conntrack: ~Copyable {
   }
 
   /// `family`: `nil` for both.
-  private func withMessage<Result>(
-    _ type: cntl_msg_types, _ flags: Int32, _ family: AddressFamily?, build: (UnsafeMutablePointer<nlmsghdr>) -> Void,
-    receive: (Answer) throws(KernelError) -> Result
-  ) throws(KernelError) -> Result {
+  private func withMessage<Value>(
+    _ type: cntl_msg_types, _ flags: Int32, _ family: AddressFamily?,
+    build: (UnsafeMutablePointer<nlmsghdr>) throws(KernelError) -> Void,
+    receive: (Answer) throws(KernelError) -> Value
+  ) throws(KernelError) -> Value {
     var buffer = [UInt8](repeating: 0, count: 8192)
     let sequence = UInt32.random(in: 1...UInt32.max)
-    let sent = buffer.withUnsafeMutableBytes { bytes -> Int in
-      // The buffer is not empty, so it has a base address; mnl_nlmsg_put_header needs nothing else.
-      guard let base = bytes.baseAddress, let message = mnl_nlmsg_put_header(base) else { return -1 }
-      message.pointee.nlmsg_type = UInt16(NFNL_SUBSYS_CTNETLINK) << 8 | UInt16(type.rawValue)
-      message.pointee.nlmsg_flags = UInt16(NLM_F_REQUEST | flags)
-      message.pointee.nlmsg_seq = sequence
-      let header = mnl_nlmsg_put_extra_header(message, MemoryLayout<nfgenmsg>.size)
-      header?.assumingMemoryBound(to: nfgenmsg.self).pointee.nfgen_family =
-        UInt8(family.map { $0 == .ipv4 ? AF_INET : AF_INET6 } ?? AF_UNSPEC)
-      build(message)
-      return mnl_socket_sendto(socket, message, Int(message.pointee.nlmsg_len))
-    }
+    let sent = try buffer.withUnsafeMutableBytes { bytes in
+      Result { () throws(KernelError) in
+        // The buffer is not empty, so it has a base address; mnl_nlmsg_put_header needs nothing else.
+        guard let base = bytes.baseAddress, let message = mnl_nlmsg_put_header(base) else { return -1 }
+        message.pointee.nlmsg_type = UInt16(NFNL_SUBSYS_CTNETLINK) << 8 | UInt16(type.rawValue)
+        message.pointee.nlmsg_flags = UInt16(NLM_F_REQUEST | flags)
+        message.pointee.nlmsg_seq = sequence
+        let header = mnl_nlmsg_put_extra_header(message, MemoryLayout<nfgenmsg>.size)
+        header?.assumingMemoryBound(to: nfgenmsg.self).pointee.nfgen_family =
+          UInt8(family.map { $0 == .ipv4 ? AF_INET : AF_INET6 } ?? AF_UNSPEC)
+        try build(message)
+        return mnl_socket_sendto(socket, message, Int(message.pointee.nlmsg_len))
+      }
+    }.get()
     guard sent >= 0 else { throw .system(operation: "send to conntrack", errno: errno) }
     return try receive(Answer(socket: socket, sequence: sequence))
   }

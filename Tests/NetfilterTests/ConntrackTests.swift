@@ -1,8 +1,10 @@
+import CNetfilter
 import Glibc
-import Netfilter
 import PortMaps
 import TestSupport
 import Testing
+
+@testable import Netfilter
 
 @Suite("tracked flows")
 struct ConntrackTests {
@@ -51,6 +53,35 @@ struct ConntrackTests {
     #expect(try end(stale(.added, .udp, "0.0.0.0", "172.18.0.9")) == 1)
     let left = try await host.command("conntrack", "-C")
     #expect(left == "\(2 + others)\n")
+  }
+
+  @Test("another flow with the same tuple goes on")
+  func sameTuple() async throws {
+    let host = try NetworkNamespace()
+    try await host.command(
+      ["conntrack", "-R", "-"], input: flow(.udp, "192.0.2.1", port: 8080, to: "172.18.0.2") + "\n")
+    let deleted = try host.run {
+      let conntrack = try Conntrack.open()
+      let flow = try #require(try conntrack.dump(nil) { _, _, _ in true }.first)
+      let id = nfct_get_attr_u32(flow.pointer, ATTR_ID)
+      return try [id ^ 1, id, id].map { id in
+        nfct_set_attr_u32(flow.pointer, ATTR_ID, id)
+        return try conntrack.delete(flow)
+      }
+    }
+    #expect(deleted == [false, true, false])
+  }
+
+  @Test("a flow without a tuple does not mean all of them")
+  func noTuple() async throws {
+    let host = try NetworkNamespace()
+    try await host.command(
+      ["conntrack", "-R", "-"], input: flow(.udp, "192.0.2.1", port: 8080, to: "172.18.0.2") + "\n")
+    let flow = try #require(Conntrack.Flow())
+    #expect(throws: KernelError.self) {
+      try host.run { () throws(KernelError) in try Conntrack.open().delete(flow) }
+    }
+    #expect(try await host.command("conntrack", "-C") == "1\n")
   }
 
   @Test("where nothing is tracked there is nothing to end")
