@@ -161,7 +161,7 @@ private final class Core {
     mapper.keepTableSocket()
     mapper.endStaleFlows()
     netlink = [
-      HostEvents.listener(on: loop) { [unowned self] event in
+      HostEvents.listener(on: loop, log: log) { [unowned self] event in
         mapper.hostChanged(event)
         retryIfWaiting()
       }
@@ -182,7 +182,7 @@ private final class Core {
   private func tableListener(_ kernel: any RulesetStore) -> NetlinkListener {
     var notices = RulesetNotices()
     return NetlinkListener(
-      on: loop, openSocket: RulesetNotices.openSocket,
+      of: "the kernel's tables", on: loop, log: log, openSocket: RulesetNotices.openSocket,
       onMessages: { [unowned self] buffer in
         buffer.withUnsafeReadableBytes { notices.add($0, own: kernel.portID) { mapper.tableChanged(by: $0) } }
       },

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Logging
 import NIOCore
 import PortMaps
 
@@ -49,10 +50,12 @@ enum HostEvent: Equatable {
 /// Link-local addresses are left out: every container's veth has one, and no port can be published on them.
 enum HostEvents {
   /// `onEvent` is called on `loop`.
-  static func listener(on loop: any EventLoop, onEvent: @escaping (HostEvent) -> Void) -> NetlinkListener {
+  static func listener(
+    on loop: any EventLoop, log: Logger, onEvent: @escaping (HostEvent) -> Void
+  ) -> NetlinkListener {
     NetlinkListener(
-      on: loop, openSocket: openSocket, onMessages: { for event in events(in: $0) { onEvent(event) } },
-      onLoss: { onEvent(.unknown) })
+      of: "the host's interfaces and addresses", on: loop, log: log, openSocket: openSocket,
+      onMessages: { for event in events(in: $0) { onEvent(event) } }, onLoss: { onEvent(.unknown) })
   }
 
   private static func openSocket() throws(Errno) -> CInt {

@@ -1,21 +1,29 @@
+import Logging
 import NIOCore
 import NIOPosix
 
-/// A netlink socket that is only listened to, on an event loop. After messages were lost (ENOBUFS) it goes on with a new one.
+/// A netlink socket that is only listened to, on an event loop. After messages were lost (ENOBUFS) it goes on with a new one,
+/// as soon as there can be one.
 final class NetlinkListener {
+  private let subject: String
   private let loop: any EventLoop
+  private let log: Logger
   private let openSocket: () throws -> CInt
   private let onMessages: (ByteBuffer) -> Void
   private let onLoss: () -> Void
   private var channel: (any Channel)?
+  /// From the first failure to open a new socket on; all of them are one line of the log.
+  private var retry: Scheduled<Void>?
   private var isClosed = false
 
-  /// `onMessages` gets whole messages, `onLoss` is called when some were lost; both on `loop`, where all of this lives.
+  /// `subject`: what the messages are about, for the log. `onMessages` gets whole messages, `onLoss` is called when some were
+  /// lost, once there is a new socket; both on `loop`, where all of this lives.
   init(
-    on loop: any EventLoop, openSocket: @escaping () throws -> CInt, onMessages: @escaping (ByteBuffer) -> Void,
-    onLoss: @escaping () -> Void
+    of subject: String, on loop: any EventLoop, log: Logger, openSocket: @escaping () throws -> CInt,
+    onMessages: @escaping (ByteBuffer) -> Void, onLoss: @escaping () -> Void
   ) {
-    (self.loop, self.openSocket, self.onMessages, self.onLoss) = (loop, openSocket, onMessages, onLoss)
+    (self.subject, self.loop, self.log, self.openSocket) = (subject, loop, log, openSocket)
+    (self.onMessages, self.onLoss) = (onMessages, onLoss)
   }
 
   /// Fails when the socket cannot be opened. What happens from when this returns on is told.
@@ -39,14 +47,35 @@ final class NetlinkListener {
 
   func close() {
     isClosed = true
+    retry?.cancel()
     channel?.close(promise: nil)
   }
 
-  private func reopen() throws {
+  private func reopen() {
     channel?.close(promise: nil)
     channel = nil
-    if !isClosed { _ = try start() }
-    onLoss()
+    if isClosed { return }
+    do {
+      try start().assumeIsolated().whenComplete { [self] in reopened($0) }
+    } catch {
+      reopened(.failure(error))
+    }
+  }
+
+  private func reopened(_ result: Result<Void, any Error>) {
+    if isClosed { return }
+    switch result {
+    case .success:
+      retry = nil
+      onLoss()
+    case .failure(let error):
+      if retry == nil {
+        log.error(
+          "changes go unnoticed until the kernel can be listened to again, which is tried every second",
+          metadata: ["of": "\(subject)", "error": "\(error)"])
+      }
+      retry = loop.assumeIsolated().scheduleTask(in: .seconds(1)) { [weak self] in self?.reopen() }
+    }
   }
 
   private final class Handler: ChannelInboundHandler {
@@ -56,12 +85,6 @@ final class NetlinkListener {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) { listener.onMessages(unwrapInboundIn(data)) }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-      do {
-        try listener.reopen()
-      } catch {
-        context.fireErrorCaught(error)
-      }
-    }
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { listener.reopen() }
   }
 }

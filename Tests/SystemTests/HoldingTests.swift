@@ -126,19 +126,44 @@ import Testing
         == .array(messages.map { .object([("code", "address-not-local"), ("message", .string($0))]) }))
   }
 
-  /// More news of the host than the socket has room for, while the agent cannot read: it looks at the host instead.
+  /// Stops the agent, and makes more news of the host than the socket has room for, the last of them `changes` of ip(8).
+  private func stopAndLoseNews(_ agent: AgentProgram, of changes: [String]) async throws {
+    agent.signal(SIGSTOP)
+    let noise = (0..<2000).map { "address add 10.9.\($0 / 250).\($0 % 250)/32 dev lo" }
+    try await agent.namespace.command("ip", "-batch", "-", input: (noise + changes).joined(separator: "\n"))
+  }
+
+  /// It looks at the host instead.
   @Test func lostNewsOfTheHostMeanLookingAtIt() async throws {
     let agent = try await agent()
     try agent.succeed(start("192.0.2.10:8080:80"))
-    agent.signal(SIGSTOP)
-    let noise = (0..<2000).map { "address add 10.9.\($0 / 250).\($0 % 250)/32 dev lo" }
-    let lost = ["link del br-net", "link add br-net type bridge", "address add 192.0.2.10/24 dev br-net"]
-    try await agent.namespace.command("ip", "-batch", "-", input: (noise + lost).joined(separator: "\n"))
+    try await stopAndLoseNews(
+      agent, of: ["link del br-net", "link add br-net type bridge", "address add 192.0.2.10/24 dev br-net"])
     agent.signal(SIGCONT)
     try agent.waitForLog("state of held ports changed", "192.0.2.10:8080")
     #expect(try agent.succeed(#"{"query":"list"}"#).mappings?.map { $0["state"] } == ["live"])
     let routeLocalnet = "/proc/sys/net/ipv4/conf/br-net/route_localnet"
     #expect(try await agent.namespace.command("cat", routeLocalnet) == "1\n")
+  }
+
+  /// Without a descriptor for a new socket it tries until it has one.
+  @Test func lostNewsOfTheHostAreMadeUpForLater() async throws {
+    let agent = try await agent()
+    let change = { (verb: String) in "address \(verb) 192.0.2.10/24 dev br-net" }
+    try await agent.namespace.command("ip", "-batch", "-", input: change("add"))
+    try agent.succeed(start("192.0.2.10:8080:80"))
+    let watcher = try watcher(agent)
+    try await stopAndLoseNews(agent, of: [change("del")])
+    try await agent.namespace.command("prlimit", "--pid", "\(agent.process)", "--nofile=1:1024")
+    agent.signal(SIGCONT)
+    try agent.waitForLog("changes go unnoticed", "interfaces and addresses", "Too many open files")
+    try await agent.namespace.command("prlimit", "--pid", "\(agent.process)", "--nofile=1024:1024")
+    #expect(try watcher.receive()?["state"] == "pending")
+    // And what comes from now on is heard.
+    for (verb, state) in [("add", "live"), ("del", "pending")] as [(String, JSON)] {
+      try await agent.namespace.command("ip", "-batch", "-", input: change(verb))
+      #expect(try watcher.receive()?["state"] == state)
+    }
   }
 
   @Test(arguments: ["224.0.0.1", "[ff02::1]", "255.255.255.255"])
