@@ -9,7 +9,7 @@ import Glibc
 /// write             family AF_BRIDGE, IFLA_PROTINFO { IFLA_BRPORT_* }
 /// ```
 package final class BridgePorts {
-  private var socket: NetlinkSocket
+  var socket: NetlinkSocket
   private init(_ socket: consuming NetlinkSocket) { self.socket = socket }
 
   /// `nil`: left as it is.
@@ -32,7 +32,7 @@ package final class BridgePorts {
   }
 
   /// In the network namespace of the calling thread.
-  package static func open() throws(KernelError) -> BridgePorts { BridgePorts(try NetlinkSocket.open(NETLINK_ROUTE)) }
+  package static func open() throws(KernelError) -> BridgePorts { BridgePorts(try NetlinkSocket.open(to: .rtnetlink)) }
 
   /// Nothing happens when it is a port of no bridge, or of another one.
   package func set(_ settings: Settings, of port: String, on bridge: String) throws(KernelError) {
@@ -74,6 +74,7 @@ package final class BridgePorts {
   private func ports(
     flags: Int32, _ index: UInt32, _ filter: (inout MessageWriter) -> Void
   ) throws(KernelError) -> [Port] {
+    let operation = "read bridge ports"
     while true {
       var ports: [Port] = []
       let sequence = socket.nextSequence
@@ -82,11 +83,11 @@ package final class BridgePorts {
         $0.interface(UInt8(AF_UNSPEC), index)
         filter(&$0)
       }
-      let answers = try socket.exchange(writer.bytes, sequences: sequence...sequence) { message in
+      let answers = try socket.ask(operation, writer.bytes, sequence: sequence) { message in
         if let port = Self.port(message) { ports.append(port) }
       }
       if let failure = answers.errors.first, failure.errno != ENODEV {
-        throw .system(operation: "read bridge ports", errno: failure.errno)
+        throw .system(operation: operation, errno: failure.errno)
       }
       if !answers.wasInterrupted { return ports }
     }

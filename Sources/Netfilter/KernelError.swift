@@ -6,7 +6,7 @@ import PortMaps
 package enum KernelError: Error, Equatable, CustomStringConvertible {
   /// The transaction was rolled back because of one message in it.
   case refused(Refusal)
-  /// Nobody can tell whether the transaction was committed: read the table.
+  /// Nobody can tell whether the change was made: read what is there.
   case unknownOutcome(String)
   /// `EPERM`; says who holds the table, or which capability is missing.
   case notPermitted(String)
@@ -16,7 +16,7 @@ package enum KernelError: Error, Equatable, CustomStringConvertible {
   package var description: String {
     switch self {
     case .refused(let refusal): refusal.description
-    case .unknownOutcome(let what): "\(what): whether the transaction was committed is unknown"
+    case .unknownOutcome(let what): "\(what): whether the change was made is unknown"
     case .notPermitted(let holder): holder
     case .system(let operation, let number): "\(operation): \(errnoDescription(number))"
     }

@@ -1,11 +1,26 @@
 import CNetfilter
 import Glibc
 
-/// One NETLINK_NETFILTER socket.
+/// One netlink(7) socket.
 ///
-/// nf_tables works inside sendmsg(2): when it returns, every answer is queued or, for a dump, is produced by the recvmsg(2)
-/// that asks for more. So the socket never blocks: send, then read until EAGAIN. What is not there by then will not come.
+/// nf_tables and rtnetlink work inside sendmsg(2): when it returns, every answer is queued or, for a dump, is produced by the
+/// recvmsg(2) that asks for more. So the socket never blocks: send, then read until EAGAIN. What is not there by then will not
+/// come.
 struct NetlinkSocket: ~Copyable {
+  /// A part of the kernel that answers.
+  enum Peer: String {
+    case nfTables = "nf_tables"
+    case rtnetlink
+
+    fileprivate var bus: Int32 {
+      switch self {
+      case .nfTables: NETLINK_NETFILTER
+      case .rtnetlink: NETLINK_ROUTE
+      }
+    }
+  }
+
+  private let peer: Peer
   private let socket: OpaquePointer
   private var buffer: [UInt8]
   /// The sequence number that the next exchange begins with, so that it does not take answers to an earlier one for its own.
@@ -31,8 +46,8 @@ struct NetlinkSocket: ~Copyable {
     var offset: Int?
   }
 
-  private init(_ socket: OpaquePointer) {
-    self.socket = socket
+  private init(_ socket: OpaquePointer, to peer: Peer) {
+    (self.socket, self.peer) = (socket, peer)
     portID = mnl_socket_get_portid(socket)
     // The kernel fills at most 32 KiB of a dump at once; an error needs less.
     buffer = [UInt8](repeating: 0, count: 64 << 10)
@@ -40,9 +55,9 @@ struct NetlinkSocket: ~Copyable {
 
   deinit { mnl_socket_close(socket) }
 
-  /// In the network namespace of the calling thread. `bus`: a netlink family, netlink(7).
-  static func open(_ bus: Int32 = NETLINK_NETFILTER) throws(KernelError) -> NetlinkSocket {
-    guard let socket = mnl_socket_open2(bus, Int32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)) else {
+  /// In the network namespace of the calling thread.
+  static func open(to peer: Peer = .nfTables) throws(KernelError) -> NetlinkSocket {
+    guard let socket = mnl_socket_open2(peer.bus, Int32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)) else {
       throw .system(operation: "open a netlink socket", errno: errno)
     }
     guard mnl_socket_bind(socket, 0, 0) == 0 else {
@@ -50,7 +65,7 @@ struct NetlinkSocket: ~Copyable {
       mnl_socket_close(socket)
       throw .system(operation: "bind a netlink socket", errno: number)
     }
-    let netlink = NetlinkSocket(socket)
+    let netlink = NetlinkSocket(socket, to: peer)
     try netlink.configure()
     return netlink
   }
@@ -73,7 +88,7 @@ struct NetlinkSocket: ~Copyable {
     guard flags >= 0, fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) == 0, fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0,
       let socket = mnl_socket_fdopen(descriptor)
     else { throw failure(errno) }
-    var netlink = NetlinkSocket(socket)
+    var netlink = NetlinkSocket(socket, to: .nfTables)
     try netlink.configure()
     netlink.discardAnswers()
     return netlink
@@ -120,7 +135,7 @@ struct NetlinkSocket: ~Copyable {
       sent = bytes.withUnsafeBytes { mnl_socket_sendto(socket, $0.baseAddress, $0.count) }
     } while sent < 0 && errno == EINTR
     guard sent == bytes.count else {
-      throw .system(operation: "send \(bytes.count) bytes to nf_tables", errno: sent < 0 ? errno : EMSGSIZE)
+      throw .system(operation: "send \(bytes.count) bytes to \(peer.rawValue)", errno: sent < 0 ? errno : EMSGSIZE)
     }
     var answers = Answers()
     var problem: String?
@@ -131,14 +146,14 @@ struct NetlinkSocket: ~Copyable {
       if count < 0, errno == EINTR { continue }
       guard count >= 0 else {
         // ENOBUFS: answers were dropped. ENOSPC: libmnl met MSG_TRUNC. Both leave the socket readable.
-        problem = problem ?? "read nf_tables' answers: \(errnoDescription(errno))"
+        problem = problem ?? "read the answers of \(peer.rawValue): \(errnoDescription(errno))"
         if errno == ENOBUFS || errno == ENOSPC { continue } else { break }
       }
       buffer.withUnsafeBytes { buffer in
         var rest = buffer[..<count]
         while !rest.isEmpty {
           guard let message = Message(rest), message.portID == portID, sequences.contains(message.sequence) else {
-            problem = problem ?? "an answer of nf_tables is cut short or belongs to another request"
+            problem = problem ?? "an answer of \(peer.rawValue) is cut short or belongs to another request"
             break
           }
           answers.add(message, receive)
@@ -148,6 +163,17 @@ struct NetlinkSocket: ~Copyable {
     }
     if let problem { throw .unknownOutcome(problem) }
     return answers
+  }
+
+  /// An exchange that changes nothing: throws `system`, with `operation`, whatever goes wrong.
+  mutating func ask(
+    _ operation: String, _ bytes: ArraySlice<UInt8>, sequence: UInt32, receive: (Message) -> Void
+  ) throws(KernelError) -> Answers {
+    do {
+      return try exchange(bytes, sequences: sequence...sequence, receive: receive)
+    } catch .unknownOutcome(let problem) {
+      throw .system(operation: "\(operation): \(problem)", errno: EIO)
+    }
   }
 }
 

@@ -164,12 +164,7 @@ extension NetlinkSocket {
     writer.message(
       nfTablesType(type), flags: dump ? NLM_F_REQUEST | NLM_F_DUMP : NLM_F_REQUEST, sequence: sequence,
       family: UInt8(family), attributes)
-    let answers: Answers
-    do {
-      answers = try exchange(writer.bytes, sequences: sequence...sequence, receive: receive)
-    } catch .unknownOutcome(let problem) {
-      throw .system(operation: "\(operation): \(problem)", errno: EIO)
-    }
+    let answers = try ask(operation, writer.bytes, sequence: sequence, receive: receive)
     if let failure = answers.errors.first {
       switch failure.errno {
       case ENOENT: return .absent
