@@ -77,7 +77,13 @@ struct NetlinkSocket: ~Copyable {
       close(descriptor)
       return .system(operation: "adopt descriptor \(descriptor) as a netlink socket", errno: number)
     }
-    let fresh = try open()
+    let fresh: NetlinkSocket
+    do {
+      fresh = try open()
+    } catch {
+      close(descriptor)
+      throw error
+    }
     let (protocolNumber, cookie) = (
       socketOption(descriptor, SO_PROTOCOL, Int32.self), socketOption(descriptor, SO_NETNS_COOKIE, UInt64.self)
     )

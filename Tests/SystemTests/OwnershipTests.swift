@@ -89,6 +89,19 @@ import Testing
     }
   }
 
+  @Test func aKeptSocketThatCannotBeExaminedIsClosed() throws {
+    let kept = open("/dev/null", O_RDWR)
+    let descriptors = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+    var limit = rlimit()
+    getrlimit(descriptors, &limit)
+    var none = rlimit(rlim_cur: 0, rlim_max: limit.rlim_max)
+    setrlimit(descriptors, &none)
+    defer { setrlimit(descriptors, &limit) }
+    let error = #expect(throws: KernelError.self) { try KernelRuleset.open(owner: true, on: kept) }
+    #expect(error == .system(operation: "open a netlink socket", errno: EMFILE))
+    #expect(fcntl(kept, F_GETFD) == -1)
+  }
+
   @Test func ownershipFollowsTheConfiguration() async throws {
     let (topology, agent) = try await published()
     for owner in [false, true, false] {
