@@ -15,9 +15,6 @@ struct Expression {
   init(_ name: String, _ attributes: (Int, Value)...) {
     (self.name, self.attributes) = (name, attributes.map { (type: $0.0, value: $0.1) })
   }
-
-  /// libnftnl's names of integer types, for attributes that are C enums.
-  fileprivate static func number(_ value: Int) -> Value { .number(UInt32(value)) }
 }
 
 // nf_tables computes in registers: 16 slots of 4 bytes, which a concatenation fills from the left, each field at the next
