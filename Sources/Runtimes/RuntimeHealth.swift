@@ -11,8 +11,6 @@ package final class RuntimeHealth: Sendable {
     package var since: Int64
     /// Why it is not connected, or what the agent has refused since the last snapshot began.
     package var problem: String?
-    /// When the last snapshot was complete.
-    package var snapshot: Int64?
     package var events = 0
     /// How long the last event took from the runtime to us, in nanoseconds.
     package var lag: Int64?

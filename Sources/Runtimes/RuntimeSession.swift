@@ -273,12 +273,10 @@ final class RuntimeSession {
         log.debug("live", metadata: ["container": "\(container.name)", "us": "\(duration / 1000)"])
       }
     case .snapshotEnd:
-      let isClean = tracker.refused == 0
-      health.note {
-        $0.snapshot = WallClock.now()
-        if isClean { $0.problem = nil }
+      if tracker.refused == 0 {
+        health.note { $0.problem = nil }
+        delay.reset()
       }
-      if isClean { delay.reset() }
     default: break
     }
     lookAtNext()
