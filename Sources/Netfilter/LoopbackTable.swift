@@ -82,12 +82,12 @@ struct LoopbackState: Equatable {
 
 extension Batch {
   /// Whatever there is.
-  mutating func replaceLoopbackTable(isOwned: Bool) {
+  mutating func replaceLoopbackTable(isOwned: Bool, isHooked: Bool = true) {
     // Without flags it changes nothing of one that is there, not even the owner.
     addLoopbackTable(isOwned: false)
     deleteLoopbackTable()
     addLoopbackTable(isOwned: isOwned)
-    for chain in LoopbackChain.all { add(chain, isHooked: true) }
+    for chain in LoopbackChain.all { add(chain, isHooked: isHooked) }
   }
 
   /// Nothing happens when the table is there and this socket's already, or nobody's.
@@ -103,11 +103,10 @@ extension Batch {
     loopback("delete table", Skeleton.table, NFT_MSG_DELTABLE, 0) { $0.string(NFTA_TABLE_NAME, Skeleton.table) }
   }
 
-  /// The table, with rules that no packet meets, then the deletion of one that cannot be there: the kernel looks at each rule
-  /// and rolls back in any case.
+  /// The table in place of whatever there is, with rules that no packet meets, then the deletion of one that cannot be there:
+  /// the kernel looks at each rule and rolls back in any case.
   mutating func probeLoopbackTable(isOwned: Bool) {
-    addLoopbackTable(isOwned: isOwned)
-    for chain in LoopbackChain.all { add(chain, isHooked: false) }
+    replaceLoopbackTable(isOwned: isOwned, isHooked: false)
     loopback("delete table", "that cannot exist", NFT_MSG_DELTABLE, 0) {
       $0.string(NFTA_TABLE_NAME, "\(Skeleton.table) of nobody")
     }

@@ -25,11 +25,18 @@ package struct StaleFlows: Sendable, Hashable {
     (self.containerAddress, self.firstContainerPort) = (containerAddress, firstContainerPort)
   }
 
-  /// `nil` for a routed binding: nothing is translated.
-  init?(_ kind: Kind, _ binding: Binding) {
+  /// Flows through the host's ports; `nil` for a routed binding, which has none.
+  private init?(_ kind: Kind, _ binding: Binding) {
     guard let hostPorts = binding.hostPorts else { return nil }
     self.init(
       kind, transport: binding.transport, hostAddress: binding.hostAddress, hostPorts: hostPorts,
+      containerAddress: binding.containerAddress, firstContainerPort: binding.containerPorts.first)
+  }
+
+  /// Flows straight to the container's ports.
+  private init(straightTo binding: Binding) {
+    self.init(
+      .removed, transport: binding.transport, hostAddress: binding.containerAddress, hostPorts: binding.containerPorts,
       containerAddress: binding.containerAddress, firstContainerPort: binding.containerPorts.first)
   }
 
@@ -39,9 +46,19 @@ package struct StaleFlows: Sendable, Hashable {
     let beginning = after.filter { $0.transport != .tcp }
     // Nearly all of them are of tcp.
     if ending.isEmpty, beginning.isEmpty { return [] }
-    let (old, new) = (Set(before), Set(after))
-    return ending.filter { !new.contains($0) }.compactMap { .init(.removed, $0) }
-      + beginning.filter { !old.contains($0) }.compactMap { .init(.added, $0) }
+    let new = ending.isEmpty ? [] : Set(after.flatMap(\.ways))
+    let old = beginning.isEmpty ? [] : Set(before.flatMap(\.ways))
+    var stale: [StaleFlows] = []
+    for binding in ending {
+      stale += binding.parts(whose: \.through, isNotIn: new).compactMap { StaleFlows(.removed, $0) }
+      // What is published on a loopback address is for the host itself.
+      if binding.hostAddress.isLoopback { continue }
+      stale += binding.parts(whose: \.straight, isNotIn: new).map(StaleFlows.init(straightTo:))
+    }
+    for binding in beginning {
+      stale += binding.parts(whose: \.through, isNotIn: old).compactMap { StaleFlows(.added, $0) }
+    }
+    return stale
   }
 
   /// Whether a flow is one of them: sent to `destination`, answered by `source`.
@@ -61,5 +78,46 @@ package struct StaleFlows: Sendable, Hashable {
     case .removed: return leadsToContainer
     case .added: return !leadsToContainer && isLocal(destination.address)
     }
+  }
+}
+
+/// A way to a container's port, with all that decides where a flow on it leads and who may use it.
+private struct Way: Hashable {
+  var transport: TransportProtocol
+  /// `nil`: straight to the container.
+  var host: HostPort?
+  var containerAddress: IPAddress
+  var containerPort: UInt16
+  var allowFrom: [IPPrefix]
+}
+
+extension Binding {
+  /// Of a single port.
+  fileprivate var through: Way {
+    Way(
+      transport: transport, host: hostPorts.map { HostPort(hostAddress, transport, $0.first) },
+      containerAddress: containerAddress, containerPort: containerPorts.first, allowFrom: allowFrom)
+  }
+
+  /// Of a single port.
+  fileprivate var straight: Way {
+    var way = through
+    way.host = nil
+    return way
+  }
+
+  /// Those of each port: flows straight to it go on while it is published in whatever way.
+  fileprivate var ways: [Way] {
+    (0..<containerPorts.count).flatMap { offset in
+      let port = part(from: offset, count: 1)
+      return hostAddress.isLoopback ? [port.through] : [port.through, port.straight]
+    }
+  }
+
+  /// Its runs of ports.
+  fileprivate func parts(whose way: (Binding) -> Way, isNotIn ways: Set<Way>) -> [Binding] {
+    if ways.isEmpty { return [self] }
+    let offsets = (0..<containerPorts.count).filter { !ways.contains(way(part(from: $0, count: 1))) }
+    return offsets.chunked { $0 + 1 == $1 }.map { part(from: $0[$0.startIndex], count: $0.count) }
   }
 }

@@ -42,6 +42,30 @@ import Testing
     eventually(flow, nil)
   }
 
+  /// One that needs no translation goes on as well, past whoever has the address next.
+  @Test(arguments: AddressFamily.allCases)
+  func aFlowStraightToTheContainerEndsWithItsPort(family: AddressFamily) async throws {
+    let topology = try await Topology()
+    let agent = try AgentProgram(in: topology.host.namespace)
+    try agent.create(.web)
+    let (web, client) = (topology.web, topology.routed)
+    let answer = "web saw \(client.address(family)): hello"
+    let reset = #"{"event":"container.stop","container":"web","reset":true}"#
+    for (transport, stop) in [(.udp, #"{"event":"container.stop","container":"web"}"#), (.tcp, reset)]
+      as [(TransportProtocol, String)]
+    {
+      try publish(web, "web-net", agent)
+      let flow = try Flow(transport, to: web.address(family), 80, from: client.namespace, seconds: 1)
+      eventually(flow, answer)
+      // Another port comes and goes.
+      try agent.succeed(#"{"event":"container.publish","container":"web","publish":["5301:81/udp"]}"#)
+      try agent.succeed(#"{"event":"container.unpublish","container":"web","publish":["5301:81/udp"]}"#)
+      #expect(flow.ask("hello").text == answer)
+      try agent.succeed(stop)
+      eventually(flow, nil, "\(transport)")
+    }
+  }
+
   @Test(arguments: AddressFamily.allCases)
   func tcpFinishesUnlessItIsReset(family: AddressFamily) async throws {
     let topology = try await Topology()
