@@ -1,3 +1,4 @@
+import Feed
 import Logging
 import PortMaps
 import Storage
@@ -112,18 +113,35 @@ struct Host {
 
   // MARK: Warnings
 
+  /// For `pmagent status`.
+  func closedForwarding(
+    for networks: [ResolvedNetwork], _ configuration: Configuration
+  ) -> [Status.Degradation] {
+    AddressFamily.allCases.compactMap { closedForwarding($0, for: networks, configuration) }
+      .map { Status.Degradation(code: Warning.Code.forwardingDisabled.rawValue, message: $0) }
+  }
+
+  /// Why nothing reaches the containers of `networks` over `family`; `nil` when it is forwarded, or need not be.
+  private func closedForwarding(
+    _ family: AddressFamily, for networks: [ResolvedNetwork], _ configuration: Configuration
+  ) -> String? {
+    let sysctl = Sysctl.forwarding(family)
+    guard networks.contains(where: { $0.isFiltered && !$0.network.isInternal && $0.network.has(family) }),
+      sysctl.value == "0"
+    else { return nil }
+    let remedy =
+      configuration.ipForward == .check
+      ? "set it to 1, or ip_forward = \"enable\"" : "somebody turned it off, pmagent reconcile turns it on"
+    return "\(sysctl.name) is 0, so no packet reaches containers over \(family.title): \(remedy)"
+  }
+
   /// What of the host keeps `network` from working as its options say.
   func warnings(about network: ResolvedNetwork, _ configuration: Configuration) -> [Warning] {
     guard network.isFiltered, let bridge = network.network.bridge else { return [] }
     var warnings: [Warning] = []
     for family in AddressFamily.allCases where network.network.has(family) {
-      let sysctl = Sysctl.forwarding(family)
-      if configuration.ipForward == .check, sysctl.value == "0", !network.network.isInternal {
-        warnings.append(
-          Warning(
-            .forwardingDisabled,
-            "network \(network.network.name): \(sysctl.name) is 0, so no packet reaches its containers over "
-              + "\(family.title): set it to 1, or ip_forward = \"enable\""))
+      if configuration.ipForward == .check, let reason = closedForwarding(family, for: [network], configuration) {
+        warnings.append(Warning(.forwardingDisabled, "network \(network.network.name): \(reason)"))
       }
       if network.options.mode(family) == .isolated, let address = address(of: bridge, family) {
         warnings.append(

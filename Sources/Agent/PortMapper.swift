@@ -143,7 +143,7 @@ package final class PortMapper {
       return events.flatMap { commit([$0]) }
     } catch {
       restoreMemory(scope)
-      restore(snapshotsBefore, for: events)
+      snapshots = snapshotsBefore
       return retry(events, after: error)
     }
     do {
@@ -151,17 +151,12 @@ package final class PortMapper {
     } catch {
       if heal(after: error) { return finish(scope, replies) }
       undo(scope)
-      restore(snapshotsBefore, for: events)
+      snapshots = snapshotsBefore
       if events.count > 1 { return events.flatMap { commit([$0]) } }
+      noteAnnounced(by: events[0])
       return [.failed(refusal(of: error, "program the kernel"))]
     }
     return finish(scope, replies)
-  }
-
-  /// What a lone event has announced stays announced, whatever became of it.
-  private func restore(_ before: [String: Snapshot], for events: [Incoming]) {
-    snapshots = before
-    if events.count == 1 { noteAnnounced(by: events[0]) }
   }
 
   /// The database refused the round. On a full disk what removes is still possible.
@@ -175,7 +170,10 @@ package final class PortMapper {
         return commit(events)
       }
     }
-    return events.map { _ in .failed(refusal(of: error, "record the event in the database")) }
+    return events.map { event in
+      noteAnnounced(by: event)
+      return .failed(refusal(of: error, "record the event in the database"))
+    }
   }
 
   private static let ending = RequestError(.shuttingDown, "the agent is ending: connect again when it has restarted")
@@ -254,6 +252,7 @@ package final class PortMapper {
   func reconcile() -> Reply {
     do {
       try convergeEverything()
+      if kernel != nil { prepareHost() }
       return try unchanged()
     } catch {
       return .failed(refusal(of: error, "converge the kernel with the database"))

@@ -62,6 +62,7 @@ extension PortMapper {
           message: "ports published on ::1 reach nothing: \(reason)"))
     }
     degraded += try missingBridgeReasons()
+    if kernel != nil { degraded += host.closedForwarding(for: networks.all, configuration) }
     degraded += held.degradations
     return Status(
       inSync: inSync, mappings: counts.mappings, containers: counts.containers, networks: counts.networks,

@@ -14,11 +14,31 @@ extension PortMapper {
     _ configuration: Configuration, _ store: Store, tableSocket: CInt? = nil, log: Logger
   ) throws -> PortMapper {
     guard configuration.firewall else {
+      removeTable(configuration, tableSocket, log)
       return try start(configuration, store, kernel: nil, lock: nil, log: log)
     }
     let lock = try NamespaceLock.take()
     let kernel = try openKernel(configuration, tableSocket, log)
     return try start(configuration, store, kernel: kernel, lock: lock, log: log)
+  }
+
+  /// Without a firewall nothing is installed, and what an earlier run has left, nobody would keep right.
+  private static func removeTable(_ configuration: Configuration, _ socket: CInt?, _ log: Logger) {
+    do {
+      let lock = try NamespaceLock.take()
+      let kernel = try openKernel(configuration, socket, log)
+      let wasThere = try kernel.deleteTable()
+      try LoopbackPath(on: kernel).remove()
+      ServiceManager.forget(tableSocketName)
+      if wasThere { log.notice("the table of an earlier run is removed: firewall = false") }
+      lock.release()
+    } catch is NamespaceLock.Taken {
+      // It is another agent's.
+    } catch {
+      log.warning(
+        "could not look for the table of an earlier run, which would go on publishing: run pmagent teardown",
+        metadata: ["error": "\(error)"])
+    }
   }
 
   /// The same on an open `kernel`; without a `lock`, the caller answers for being alone.
@@ -39,8 +59,7 @@ extension PortMapper {
     try mapper.convergeEverything(elements, installed)
     if kernel != nil {
       crashPoint("filter-in-place")
-      mapper.enableIntendedForwarding()
-      for network in mapper.networks.all { mapper.host.prepare(network) }
+      mapper.prepareHost()
       mapper.lookForBridges(of: mapper.networks.all)
     }
     return mapper
@@ -100,7 +119,7 @@ extension PortMapper {
       for name in scope.intendedSysctls { try store.forgetSysctl(name: name) }
       throw error
     }
-    if kernel != nil { enableIntendedForwarding() }
+    if kernel != nil { prepareHost() }
     try store.forEachContainer(.bindings) {
       releaseUnheld($0)
       rehold($0)
@@ -195,6 +214,12 @@ extension PortMapper {
     guard changed != policy else { return }
     scope.note(policyBefore: policy)
     policy = changed
+  }
+
+  /// Sets what of the host the networks need, where it is not so, or no longer.
+  func prepareHost() {
+    enableIntendedForwarding()
+    for network in networks.all { host.prepare(network) }
   }
 
   func enableIntendedForwarding() {

@@ -55,10 +55,12 @@ package enum Teardown {
     // Held until the end: no agent may start in between.
     let lock = try NamespaceLock.take()
     let kernel = try KernelRuleset.open()
-    try kernel.deleteTable()
+    let wasThere = try kernel.deleteTable()
     try LoopbackPath(on: kernel).remove()
     try rejoin(store, configuration)
-    var lines = [Skeleton.family, "ip6"].map { "removed table \($0) \(Skeleton.table)" }
+    var lines = [Skeleton.family, "ip6"].map {
+      "\(wasThere ? "removed" : "there was no") table \($0) \(Skeleton.table)"
+    }
     let isOfThisBoot = try store.setting("boot_id") == Version.bootID
     for (name, previous) in try store.sysctls() {
       let sysctl = Sysctl(path: name)

@@ -120,12 +120,14 @@ package final class KernelRuleset {
     }
   }
 
-  package func deleteTable() throws(KernelError) {
-    guard try socket.table() != nil else { return }
+  @discardableResult package func deleteTable() throws(KernelError) -> Bool {
+    guard try socket.table() != nil else { return false }
     do {
       try transact { $0.deleteTable() }
+      return true
     } catch .refused(let refusal) where refusal.errno == ENOENT {
       // Somebody else deleted it since.
+      return false
     }
   }
 

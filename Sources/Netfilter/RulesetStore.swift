@@ -19,8 +19,8 @@ package protocol RulesetStore: AnyObject {
   /// Throws `refused` or `notPermitted` when nothing was changed, `unknownOutcome` when the table must be read.
   func apply(_ change: RulesetChange, skeleton: SkeletonAction) throws(KernelError)
 
-  /// Nothing happens when the table is absent.
-  func deleteTable() throws(KernelError)
+  /// Returns whether the table was there.
+  @discardableResult func deleteTable() throws(KernelError) -> Bool
 
   /// What is installed; `nil` when the table is absent. A table that is to be owned and has lost its owner is adopted first,
   /// so that it stays what was read. `expected`: elements that are probably there; a table with many is read faster then.

@@ -228,6 +228,28 @@ private func listing(ports count: UInt16) -> [Mapping] {
     }
   }
 
+  @Test func letsNoMoreInThanThereIsRoomFor() async throws {
+    try await TestServer.run(connectionLimit: 2) { server in
+      let first = try TestClient(server.path)
+      var second: TestClient? = try TestClient(server.path)
+      for client in [first, second] {
+        client?.send(event(1))
+        _ = try client?.line()
+      }
+      let late = try TestClient(server.path)
+      late.send(event(99))
+      for id in 1...50 {
+        first.send(event(id))
+        _ = try first.line()
+      }
+      #expect(try await server.onLoop { $0.rounds.joined().count } == 52)
+      #expect(try await server.onLoop { $0.timesFull } == 1)
+      second = nil
+      #expect(try late.line()?.contains("99") == true)
+      _ = second
+    }
+  }
+
   @Test func tellsWhoIsThere() async throws {
     try await TestServer.run { server in
       let client = try TestClient(server.path)

@@ -41,6 +41,9 @@ private let bridgeName = "com.docker.network.bridge.name"
     RefusedRequest("both", #"{"event":"reconcile","query":"hello"}"#, .badRequest, nil, "both there"),
     RefusedRequest(
       "fractional id", #"{"id":7.0,"query":"hello"}"#, .badRequest, "id", "7.0 is not a string or an integer"),
+    RefusedRequest(
+      "long id", #"{"id":"\#(String(repeating: "x", count: 4097))","query":"hello"}"#, .limitExceeded, "id",
+      "4097 bytes"),
     RefusedRequest("null id", #"{"id":null,"query":"hello"}"#, .badRequest, "id", "null is not"),
     RefusedRequest("huge id", #"{"id":9223372036854775808,"query":"hello"}"#, .badRequest, "id", "9223372036854775808"),
     RefusedRequest("event is a number", #"{"event":1}"#, .badRequest, "event", "1 is not a string"),
@@ -281,6 +284,12 @@ private let bridgeName = "com.docker.network.bridge.name"
       #""tcp/udp" is not one of"#),
     RefusedRequest(
       "exposed as a number", container(#""expose":[80]"#), .badRequest, "expose[0]", "80 is not a string"),
+    RefusedRequest(
+      "many pairs of ports and sources",
+      publish(
+        #""container_port":"1-256","allow_from":[\#((0...256).map { "\"10.0.\($0 / 256).\($0 % 256)\"" }.joined(separator: ","))]"#
+      ),
+      .limitExceeded, "publish", "65792 pairs of a port and a source"),
     RefusedRequest(
       "many ports", container(#""publish":["1-65535","1-65535","1-65535","1-65535"],"expose":["1"]"#), .limitExceeded,
       "publish", "262141 ports in one request, 262140"),

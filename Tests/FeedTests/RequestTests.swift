@@ -177,6 +177,28 @@ private func stored(
     }
   }
 
+  /// So that a snapshot does not prune it.
+  @Test(
+    arguments: [
+      (
+        #"{"event":"container.start","container":{"id":"c","publish":["x"]}}"#,
+        Announcement(.container, id: "c", source: "default")
+      ),
+      (
+        #"{"event":"container.start","source":"s","container":{"id":"c","color":1}}"#,
+        Announcement(.container, id: "c", source: "s")
+      ),
+      (#"{"event":"network.create","network":{"id":"n"}}"#, Announcement(.network, id: "n", source: "default")),
+      (#"{"event":"container.start","container":{"name":"c"}}"#, nil),
+      (#"{"event":"container.stop","container":{"id":"c"}}"#, nil), (#"{"event":"container.start","#, nil),
+    ] as [(String, Announcement?)])
+  func knowsWhatARefusedLineAnnounced(line: String, announced: Announcement?) {
+    guard case .failed(_, _, announced) = Request.decode(line: Array(line.utf8)) else {
+      Issue.record("\(Request.decode(line: Array(line.utf8)))")
+      return
+    }
+  }
+
   /// Whatever is done to a line, it is understood or refused.
   @Test func survivesNoise() {
     let seed = Effort.seed()

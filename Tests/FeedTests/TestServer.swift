@@ -33,18 +33,22 @@ final class EchoAgent {
     var server: FeedServer?
     var rounds: [[FeedServer.Incoming]] = []
     var revision = 0
+    var timesFull = 0
   }
+
+  var timesFull: Int { state.timesFull }
 
   var rounds: [[FeedServer.Incoming]] { state.rounds }
 
   init(
-    eventLoop: any EventLoop, listing: [Mapping], unreadLimit: Int,
+    eventLoop: any EventLoop, listing: [Mapping], unreadLimit: Int, connectionLimit: Int,
     closes: AsyncStream<(id: ConnectionID, reason: CloseReason)>.Continuation
   ) {
     let state = State()
     self.state = state
     server = FeedServer(
-      eventLoop: eventLoop, unreadLimit: unreadLimit,
+      eventLoop: eventLoop, unreadLimit: unreadLimit, connectionLimit: connectionLimit,
+      onFull: { state.timesFull += 1 },
       onRound: { round in
         state.rounds.append(round)
         for incoming in round { Self.answer(incoming, listing, state) }
@@ -79,7 +83,8 @@ struct TestServer: Sendable {
   private let agent: NIOLoopBound<EchoAgent>
 
   static func run(
-    listing: [Mapping] = [], unreadLimit: Int = 1 << 20, _ body: (TestServer) async throws -> Void
+    listing: [Mapping] = [], unreadLimit: Int = 1 << 20, connectionLimit: Int = 1024,
+    _ body: (TestServer) async throws -> Void
   ) async throws {
     let directory = try TemporaryDirectory()
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -88,7 +93,9 @@ struct TestServer: Sendable {
     let (closes, closed) = AsyncStream.makeStream(of: (id: ConnectionID, reason: CloseReason).self)
     let agent = try await loop.submit {
       NIOLoopBound(
-        EchoAgent(eventLoop: loop, listing: listing, unreadLimit: unreadLimit, closes: closed), eventLoop: loop)
+        EchoAgent(
+          eventLoop: loop, listing: listing, unreadLimit: unreadLimit, connectionLimit: connectionLimit, closes: closed),
+        eventLoop: loop)
     }.get()
     try await loop.flatSubmit {
       do { return agent.value.server.serve(try ListeningSocket.listen(at: path)) } catch {

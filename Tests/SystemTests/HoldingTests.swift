@@ -116,6 +116,60 @@ import Testing
     #expect(gone["change"] == "changed" && gone["state"] == "pending")
   }
 
+  /// Of a range one port is in use: that one is degraded, the others are not.
+  @Test func eachPortOfARangeHasItsOwnState() async throws {
+    let agent = try await agent()
+    try agent.succeed(start("8000-8004:80-84"))
+    agent.kill()
+    var program: Descriptor? = try agent.namespace.run { () throws(SystemError) in
+      try serverSocket(.tcp, "0.0.0.0", 8002)
+    }
+    try agent.start()
+    func states(_ filter: String = "") throws -> [String] {
+      try #require(try agent.succeed(#"{"query":"list"\#(filter)}"#).mappings)
+        .filter { $0["family"] == "ipv4" }.map { "\($0["host_port"] ?? .null) \($0["state"]?.text ?? "?")" }
+    }
+    #expect(try states() == ["8000 live", "8001 live", "8002 degraded", "8003 live", "8004 live"])
+    #expect(try states(#","host_port":8001"#) == ["8001 live"])
+    let watcher = try watcher(agent)
+    withExtendedLifetime(program) {}
+    program = nil
+    let change = try #require(try watcher.receive())
+    #expect(change["change"] == "changed" && change["host_port"] == .integer(8002) && change["state"] == "live")
+    // And nothing else: the next line is of the stop.
+    try agent.succeed(#"{"event":"container.stop","container":"web"}"#)
+    #expect(try watcher.receive()?["change"] == "removed")
+  }
+
+  /// Held or not, a mapping's state is told once when its address goes and comes.
+  @Test(arguments: ["8000-8099:8000-8099", "20000-20299:20000-20299"])
+  func anAddressThatGoesIsToldOncePerMapping(ports: String) async throws {
+    let agent = try await agent()
+    try await agent.namespace.command("ip", "address", "add", "192.0.2.10/24", "dev", "br-net")
+    // The agent has heard of it once it is live.
+    try agent.succeed(start("192.0.2.10:\(ports)", "192.0.2.10:7000:7000"))
+    let count = try #require(try agent.succeed(#"{"query":"list"}"#).mappings).count
+    let watcher = try watcher(agent)
+    for (verb, state) in [("del", "pending"), ("add", "live")] {
+      try await agent.namespace.command("ip", "address", verb, "192.0.2.10/24", "dev", "br-net")
+      let told = try (0..<count).map { _ in try #require(try watcher.receive()) }
+      #expect(told.allSatisfy { $0["change"] == "changed" && $0["state"] == .string(state) })
+      #expect(Set(told.map { "\($0["host_port"] ?? .null)" }).count == count)
+    }
+    try agent.succeed(#"{"event":"container.stop","container":"web"}"#)
+    #expect(try watcher.receive()?["change"] == "removed")
+  }
+
+  @Test func aReloadLetsGoOfWhatIsNoLongerHeld() async throws {
+    let agent = try await agent()
+    try agent.succeed(start("8080:80"))
+    try write("hold_ports = \"none\"\n", to: agent.configuration)
+    agent.signal(SIGHUP)
+    try agent.waitForLog("configuration read again")
+    #expect(try agent.succeed(#"{"query":"status"}"#)["held_ports"] == .integer(0))
+    #expect(canBind(.tcp, "0.0.0.0", 8080, agent))
+  }
+
   @Test func statusSaysOnceWhyConsecutivePortsWait() async throws {
     let agent = try await agent()
     try agent.succeed(start("192.0.2.10:8080-8089:8080-8089", "192.0.2.10:8091:8091"))

@@ -96,6 +96,47 @@ import Testing
     #expect(answers(topology).first == everybody(topology).first)
   }
 
+  /// What an earlier boot had is not what the administrator has set since.
+  @Test func teardownLeavesSettingsOfAnotherBoot() async throws {
+    let topology = try await Topology()
+    let host = topology.host.namespace
+    let agent = try AgentProgram(in: host)
+    try agent.create(.web)
+    agent.terminate()
+    try await host.command(
+      "sqlite3", agent.database, "UPDATE setting SET value = 'an earlier boot' WHERE name = 'boot_id'")
+    let teardown = [AgentProgram.path, "teardown", "--database", agent.database, "--config", agent.configuration]
+    #expect(try await host.command(teardown).contains("sysctl net/ipv4/ip_forward stays 1"))
+    #expect(try await host.command("sysctl", "-n", "net.ipv4.ip_forward") == "1\n")
+  }
+
+  @Test func withoutAFirewallNothingStays() async throws {
+    let (topology, agent) = try await running()
+    agent.terminate()
+    try write("firewall = false\n", to: agent.configuration)
+    try agent.start()
+    try agent.waitForLog("the table of an earlier run is removed")
+    #expect(try await topology.host.namespace.command("nft", "list", "tables") == "")
+    try write("", to: agent.configuration)
+    agent.terminate()
+    try agent.start()
+    #expect(answers(topology).first == everybody(topology).first)
+  }
+
+  @Test func forwardingThatSomebodyTurnedOffIsReportedAndTurnedOnAgain() async throws {
+    let (topology, agent) = try await running()
+    let host = topology.host.namespace
+    let sysctls = ["net.ipv4.ip_forward", "net.ipv4.conf.\(Plan.bridge).route_localnet"]
+    for sysctl in sysctls { try await host.command("sysctl", "-qw", "\(sysctl)=0") }
+    func codes() throws -> Bool {
+      try agent.succeed(#"{"query":"status"}"#)["degraded"]?.description.contains("forwarding-disabled") == true
+    }
+    #expect(try codes())
+    try agent.succeed(#"{"event":"reconcile"}"#)
+    #expect(try !codes())
+    #expect(try await host.command(["sysctl", "-n"] + sysctls) == "1\n1\n")
+  }
+
   @Test func aSecondAgentIsRefusedAndChangesNothing() async throws {
     let (_, agent) = try await running()
     let before = try await agent.state()

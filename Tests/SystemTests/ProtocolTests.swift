@@ -169,6 +169,79 @@ import Testing
     #expect(try isInSync() == .bool(true))
   }
 
+  /// The kernel refuses sources that overlap: the wider stands for both, and the narrower is back when it goes.
+  @Test func containersThatShareAnAddressMayHaveOverlappingSources() throws {
+    let agent = try running()
+    func start(_ id: String, _ port: Int, from source: String) throws {
+      try agent.succeed(
+        Self.start(#"{"container_port":80,"host_port":\#(port),"allow_from":["\#(source)"]}"#, id: id))
+      #expect(try agent.succeed(#"{"query":"status"}"#)["in_sync"] == .bool(true))
+    }
+    try start("narrow", 8080, from: "10.1.0.0/16")
+    try start("wide", 8081, from: "10.0.0.0/8")
+    try start("narrow", 8080, from: "10.2.0.0/16")
+    agent.kill()
+    try agent.start()
+    #expect(try agent.succeed(#"{"query":"status"}"#)["in_sync"] == .bool(true))
+    for id in ["wide", "narrow"] {
+      try agent.succeed(Self.stop(id))
+      #expect(try agent.succeed(#"{"query":"status"}"#)["in_sync"] == .bool(true))
+    }
+  }
+
+  @Test func aListByPrefixHasThemAll() throws {
+    let agent = try running()
+    for n in 10..<30 {
+      let networks = #"{"network":"web-net","ipv4":"172.18.1.\#(n)"}"#
+      try agent.succeed(Self.start(#""\#(9000 + n):80""#, id: "web\(n)", networks: networks))
+    }
+    #expect(try agent.succeed(#"{"query":"list","container":"web"}"#).mappings?.count == 20)
+    // One id in two sources is two containers, and each can be asked for.
+    let other = Self.start(#""9100:80""#, id: "web10", networks: #"{"network":"web-net","ipv4":"172.18.1.9"}"#)
+    try agent.succeed(other.replacing(#""event""#, with: #""source":"b","event""#))
+    let both = try agent.send(#"{"query":"inspect","container":"web10"}"#)
+    #expect(both["error"]?["message"]?.text?.contains("default/web10 (web10), b/web10 (web10)") == true)
+    #expect(try agent.succeed(#"{"query":"inspect","container":"b/web10"}"#)["source"] == "b")
+  }
+
+  /// The database compares bytes.
+  @Test func anIDInAnotherUnicodeFormIsNotTheSame() throws {
+    let agent = try running()
+    func network(_ id: String, _ number: Int) -> String {
+      #"{"event":"network.create","network":{"id":"\#(id)","name":"n\#(number)","bridge":"br\#(number)","#
+        + #""subnets":["172.3\#(number).0.0/16"]}}"#
+    }
+    try agent.succeed(network("r\u{e9}seau", 0))
+    #expect(try agent.send(network("re\u{301}seau", 1)).errorCode == "duplicate-name")
+    try agent.succeed(network("r\u{e9}seau", 1))
+  }
+
+  @Test func aFaultOfAnEndpointOrAPortIsNamedAsTheRequestHasIt() throws {
+    let agent = try running()
+    try agent.succeed(Self.start(#""8080:80""#))
+    func field(_ rest: String) throws -> JSON? {
+      try agent.send(#"{"event":"container."# + rest)["error"]?["field"]
+    }
+    #expect(try field(#"connect","container":"web","endpoint":{"network":"web-net","ipv4":"x"}}"#) == "endpoint.ipv4")
+    #expect(
+      try field(#"connect","container":"web","endpoint":{"network":"web-net","ipv4":"1.2.3.4"}}"#) == "endpoint.ipv4")
+    #expect(try field(#"publish","container":"web","publish":["9090:90","9090:90"]}"#) == "publish[1]")
+    #expect(try field(#"publish","container":"web","publish":["9090:90","8080:81"]}"#) == "publish[1]")
+  }
+
+  @Test func modesAreSaidWhereTheyMeanSomething() throws {
+    let agent = try running()
+    for (id, more) in [("in", #","internal":true"#), ("mac", #","driver":"macvlan""#)] {
+      try agent.succeed(
+        #"{"event":"network.create","network":{"id":"\#(id)","bridge":"br-\#(id)","subnets":["10.9.0.0/16"]\#(more)}}"#)
+    }
+    guard case .array(let networks)? = try agent.succeed(#"{"query":"networks"}"#)["networks"] else {
+      Issue.record("no networks")
+      return
+    }
+    #expect(networks.map { $0["gateway_mode_ipv4"] } == [.null, .null, "nat"])
+  }
+
   /// The refused replacement had let go of the port already, to take it for one address.
   @Test func aRefusedReplacementHoldsWhatItHeld() throws {
     let agent = try running()

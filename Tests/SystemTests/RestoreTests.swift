@@ -27,6 +27,12 @@ import Testing
     #expect(status["in_sync"] == .bool(true))
     #expect(status["degraded"]?.description.contains("awaiting-source") == true)
 
+    // Nor without the agent.
+    let command = [AgentProgram.path, "ls", "--json", "--database", agent.database]
+    #expect(try await topology.host.namespace.command(command).contains(#""state":"live""#) == false)
+    let ruleset = [AgentProgram.path, "ruleset", "--database", agent.database]
+    #expect(try await topology.host.namespace.command(ruleset).contains("8080") == false)
+
     // Their ports are theirs all the same.
     let rival = try agent.send(start("rival", topology.other, "8080:80"))
     #expect(rival["error"]?["code"] == .string("port-already-allocated"))

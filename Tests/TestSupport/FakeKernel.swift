@@ -167,14 +167,15 @@ package final class FakeRuleset: RulesetStore {
     }
   }
 
-  package func deleteTable() throws(KernelError) {
+  @discardableResult package func deleteTable() throws(KernelError) -> Bool {
     try live()
-    guard kernel.table != nil else { return }
+    guard kernel.table != nil else { return false }
     try transact(isEmpty: false) { (table) throws(KernelError) -> Bool in
       try self.check(table)
       table = nil
       return true
     }
+    return true
   }
 
   private func transact(

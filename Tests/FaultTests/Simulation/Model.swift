@@ -67,8 +67,7 @@ struct Model {
       let wasEvicted = event.container(source).map(mayBeEvicted) ?? false
       announce(event, source)
       acknowledged(event, source, connection, wasEvicted: wasEvicted)
-    case .failed(let error) where ![.storageFailed, .kernelRefused, .shuttingDown].contains(error.code):
-      announce(event, source)
+    case .failed: announce(event, source)
     default: break
     }
   }
