@@ -7,6 +7,23 @@ import Testing
 
 /// A table that belongs to the agent's socket.
 @Suite(.timeLimit(.minutes(2))) struct OwnershipTests {
+  /// The tables of an agent that did not own them are in the way of none that does.
+  @Test func plainTablesBecomeOwned() async throws {
+    let namespace = try NetworkNamespace()
+    try await namespace.command("ip", "link", "set", "lo", "up")
+    let agent = try AgentProgram(in: namespace, configuration: "owner = false\n")
+    try agent.create(.web)
+    agent.terminate()
+    try write("", to: agent.configuration)
+    try agent.start()
+    let status = try agent.succeed(#"{"query":"status"}"#)
+    #expect(status["owner"] == .bool(true) && status["in_sync"] == .bool(true))
+    #expect(status["degraded"]?.description.contains("ipv6-loopback") == false, "\(status)")
+    for table in ["inet", "ip6"] {
+      #expect(try await namespace.command("nft", "list", "table", table, "pmagent").contains("flags owner"), "\(table)")
+    }
+  }
+
   @Test func nobodyElseCanChangeTheTable() async throws {
     let (topology, agent) = try await published()
     let host = topology.host.namespace

@@ -229,6 +229,23 @@ import Testing
     #expect(try field(#"publish","container":"web","publish":["9090:90","8080:81"]}"#) == "publish[1]")
   }
 
+  /// Its lines come before, and between, the replies of the others.
+  @Test func emitSendsARequestToWatchLikeAnyOther() async throws {
+    let agent = try running()
+    try agent.succeed(Self.start(#""8080:80""#))
+    let lines = [
+      #"{"id":1,"query":"watch"}"#, #"{"id":2,"event":"container.stop","container":"web"}"#,
+      #"{"id":3,"query":"hello"}"#,
+    ]
+    let output = try await agent.namespace.command(
+      AgentProgram.path, "emit", "--socket", agent.socket, input: lines.joined(separator: "\n"))
+    let told = try output.split(separator: "\n").map { line in
+      let line = try JSON(parsing: Array(line.utf8))
+      return "\(line["id"] ?? .null) \(line["change"]?.text ?? "ok")"
+    }
+    #expect(told == ["1 present", "1 present", "1 ready", "null removed", "null removed", "2 ok", "3 ok"])
+  }
+
   @Test func modesAreSaidWhereTheyMeanSomething() throws {
     let agent = try running()
     for (id, more) in [("in", #","internal":true"#), ("mac", #","driver":"macvlan""#)] {

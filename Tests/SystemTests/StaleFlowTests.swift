@@ -42,6 +42,23 @@ import Testing
     eventually(flow, nil)
   }
 
+  @Test func aFlowThatCouldNotBeEndedIsTriedAgain() async throws {
+    let topology = try await Topology()
+    let agent = try AgentProgram(in: topology.host.namespace)
+    try agent.create(.web)
+    let flow = try Flow(.udp, to: topology.host.ipv4, 5300, from: topology.remote.namespace, seconds: 1)
+    #expect(flow.ask("hello").text == nil)
+    func limit(_ descriptors: String) async throws {
+      try await agent.namespace.command("prlimit", "--pid", "\(agent.process)", "--nofile=\(descriptors):4096")
+    }
+    try await limit("1")
+    try publish(topology.web, "web-net", agent)
+    try agent.waitForLog("could not end stale flows")
+    #expect(flow.ask("hello").text == nil)
+    try await limit("4096")
+    eventually(flow, "web saw \(topology.remote.ipv4): hello")
+  }
+
   /// One that needs no translation goes on as well, past whoever has the address next.
   @Test(arguments: AddressFamily.allCases)
   func aFlowStraightToTheContainerEndsWithItsPort(family: AddressFamily) async throws {
