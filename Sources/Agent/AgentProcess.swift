@@ -57,8 +57,10 @@ package struct AgentProcess {
   private func reload(_ agent: NIOLoopBound<Core>, _ loop: any EventLoop) {
     do {
       let configuration = try load()
-      try loop.submit { try agent.value.mapper.reconfigure(configuration) }.wait()
-      log.notice("configuration read again")
+      let waiting = try loop.submit { try agent.value.mapper.reconfigure(configuration) }.wait()
+      log.notice(
+        "configuration read again",
+        metadata: waiting.isEmpty ? [:] : ["needs-restart": "\(waiting.joined(separator: ", "))"])
     } catch {
       log.error("the configuration is refused, the old one stays", metadata: ["error": "\(error)"])
     }

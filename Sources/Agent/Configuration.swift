@@ -53,6 +53,24 @@ package struct Configuration: Sendable, Equatable {
   }
 }
 
+extension Configuration {
+  /// The same, but for what only a restart changes: that is as it runs. Also the keys of those that differ.
+  func keeping(_ running: Configuration) -> (Configuration, keys: [String]) {
+    var (kept, keys) = (self, [String]())
+    func keep<Value: Equatable>(_ path: WritableKeyPath<Configuration, Value>, _ key: String) {
+      if self[keyPath: path] != running[keyPath: path] { keys.append(key) }
+      kept[keyPath: path] = running[keyPath: path]
+    }
+    keep(\.socket, "socket")
+    keep(\.database, "database")
+    keep(\.firewall, "firewall")
+    keep(\.owner, "owner")
+    keep(\.restore, "restore")
+    keep(\.runtimes, "docker")
+    return (kept, keys)
+  }
+}
+
 /// A configuration file that cannot be used: names the file, the key and what is accepted.
 package struct ConfigurationError: Error, CustomStringConvertible, Equatable {
   package let description: String

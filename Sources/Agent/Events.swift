@@ -239,6 +239,19 @@ extension PortMapper {
 }
 
 extension Event {
+  /// The id or name of what it is about.
+  var subject: String? {
+    switch self {
+    case .networkCreate(let network): network.id
+    case .networkRemove(let reference): reference
+    case .containerStart(let container): container.id
+    case .containerStop(let id, _, _), .containerConnect(let id, _), .containerDisconnect(let id, _),
+      .containerPublish(let id, _), .containerUnpublish(let id, _):
+      id
+    case .snapshotBegin, .snapshotEnd, .reconcile, .maintenanceBegin, .maintenanceEnd: nil
+    }
+  }
+
   /// Needs no more space in the database than there is, so that it succeeds on a full disk.
   var removes: Bool {
     switch self {

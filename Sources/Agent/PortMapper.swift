@@ -137,7 +137,7 @@ package final class PortMapper {
       crashPoint("round-committed")
     } catch let refusal as RequestError {
       restoreMemory(scope)
-      if events.count == 1 { return [refused(refusal)] }
+      if events.count == 1 { return [refused(refusal, events[0])] }
       // All of the round has been rolled back with it.
       snapshots = snapshotsBefore
       return events.flatMap { commit([$0]) }
@@ -220,7 +220,7 @@ package final class PortMapper {
     } catch {
       restoreMemory(touched)
       guard let refusal = error as? RequestError, store.changeCount == changes else { throw error }
-      return refused(refusal)
+      return refused(refusal, incoming)
     }
   }
 
@@ -234,8 +234,13 @@ package final class PortMapper {
     }
   }
 
-  private func refused(_ error: RequestError) -> Reply {
-    log.notice("refused", metadata: ["code": "\(error.code.rawValue)", "reason": "\(error.message)"])
+  private func refused(_ error: RequestError, _ incoming: Incoming) -> Reply {
+    var metadata: Logger.Metadata = ["code": "\(error.code.rawValue)", "reason": "\(error.message)"]
+    if case .request(let request) = incoming.decoded, case .event(let event, let source) = request.body {
+      (metadata["event"], metadata["source"]) = ("\(event.name)", "\(source)")
+      if let subject = event.subject { metadata["subject"] = "\(subject)" }
+    }
+    log.notice("refused", metadata: metadata)
     return .failed(error)
   }
 

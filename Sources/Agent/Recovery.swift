@@ -98,18 +98,16 @@ extension PortMapper {
     }
   }
 
-  /// Takes over another configuration. Paths, `firewall`, `owner`, `restore` and `docker` need a restart; bindings of running
-  /// containers stay.
+  /// Takes over another configuration; bindings of running containers stay. Returns the keys that differ and need a restart.
   ///
   /// Fails with `RequestError` when a stored network does not fit it any more, `KernelError` when the kernel refuses.
-  package func reconfigure(_ new: Configuration) throws {
+  package func reconfigure(_ new: Configuration) throws -> [String] {
+    let (new, waiting) = new.keeping(configuration)
     let resolved = try networks.all.map { try ResolvedNetwork($0.network, defaultBind: new.ip) }
     let old = (configuration, policy, networks)
     var scope = Scope()
     do {
       configuration = new
-      // Decides what is held, and nobody begins to follow another one.
-      configuration.runtimes = old.0.runtimes
       policy = try store.filterPolicy(new)
       for network in resolved { networks.set(network, id: network.network.id) }
       try intendForwarding(for: networks.all, &scope)
@@ -124,6 +122,7 @@ extension PortMapper {
       releaseUnheld($0)
       rehold($0)
     }
+    return waiting
   }
 
   func hostChanged(_ event: HostEvent) {

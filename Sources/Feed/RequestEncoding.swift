@@ -11,6 +11,9 @@ extension Event {
     writer.endLine()
   }
 
+  /// As the wire calls it.
+  package var name: String { kind.rawValue }
+
   private var kind: EventKind {
     switch self {
     case .networkCreate: .networkCreate

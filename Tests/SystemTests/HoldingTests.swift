@@ -163,9 +163,9 @@ import Testing
   @Test func aReloadLetsGoOfWhatIsNoLongerHeld() async throws {
     let agent = try await agent()
     try agent.succeed(start("8080:80"))
-    try write("hold_ports = \"none\"\n", to: agent.configuration)
+    try write("hold_ports = \"none\"\nowner = false\n", to: agent.configuration)
     agent.signal(SIGHUP)
-    try agent.waitForLog("configuration read again")
+    try agent.waitForLog("configuration read again", "needs-restart=owner")
     #expect(try agent.succeed(#"{"query":"status"}"#)["held_ports"] == .integer(0))
     #expect(canBind(.tcp, "0.0.0.0", 8080, agent))
   }
