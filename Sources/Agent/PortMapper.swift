@@ -22,7 +22,9 @@ import PortMaps
 import Runtimes
 import Storage
 
+/// What is stored, what is installed, and what is held, kept in agreement. Belongs to one thread, on which it is made and called.
 package final class PortMapper {
+  /// One request of a round, or what could not be read as one.
   package typealias Incoming = FeedServer.Incoming
 
   let store: Store
@@ -118,6 +120,7 @@ package final class PortMapper {
     commitEvents()
   }
 
+  /// Its watch ends, its snapshots prune nothing, and the table it kept for an administrator is taken back.
   package func connectionClosed(_ connection: ConnectionID) {
     watchers.remove(connection)
     snapshots = snapshots.filter { $0.value.connection != connection }

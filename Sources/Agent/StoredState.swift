@@ -43,6 +43,7 @@ package struct StoredState {
   }
 }
 
+/// `pmagent teardown`: the way back from an agent to a host without one.
 package enum Teardown {
   /// Removes the kernel table and puts the sysctls back that the agent had set. The database stays as it is.
   ///

@@ -20,6 +20,7 @@ package struct PeerCredentials: Sendable, Hashable {
   package init(pid: Int32, uid: UInt32, gid: UInt32) { (self.pid, self.uid, self.gid) = (pid, uid, gid) }
 }
 
+/// Why a connection ended.
 package enum CloseReason: Sendable {
   case byClient
   case byServer

@@ -90,6 +90,7 @@ package struct Inspection: Sendable {
   }
 }
 
+/// Whether the kernel has what is stored, and what an operator should know besides.
 package struct Status: Sendable {
   /// A condition the operator should end.
   package struct Degradation: Sendable, Hashable {
