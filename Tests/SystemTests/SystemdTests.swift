@@ -60,6 +60,27 @@ import Testing
     #expect(try await host.status().hasPrefix("in sync           yes"))
   }
 
+  /// Others would take the table, which belongs to the agent's socket, when systemd gave that up.
+  @Test func anAgentThatCannotStartIsTriedUntilItCan() async throws {
+    let host = try await Host("owner = true")
+    let machine = host.machine
+    let configuration = machine.path("/etc/pmagent/pmagent.toml")
+    try write("=", to: configuration)
+    _ = try await machine.outcome(of: ["systemctl", "restart", "pmagent"])
+    // Systemd gives up after five by default.
+    try await machine.run(
+      "sh", "-c",
+      "until [ $(systemctl show -P NRestarts pmagent) -ge 6 ]; do [ $(systemctl is-failed pmagent) != failed ] || exit 1; done"
+    )
+    try await machine.run("nft", "flush", "ruleset")
+    try write("", to: configuration)
+    try await machine.run(
+      "sh", "-c",
+      "until systemctl -q is-active pmagent; do [ $(systemctl is-failed pmagent) != failed ] || exit 1; done")
+    #expect(try await host.status().hasPrefix("in sync           yes"))
+    #expect(try await machine.run("cat", "/run/pmagent.log").ranges(of: "kernel table created").count == 1)
+  }
+
   @Test func maintenanceGetsTheTableFromSystemdAndBack() async throws {
     let host = try await Host("")
     let machine = host.machine
