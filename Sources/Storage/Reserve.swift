@@ -12,6 +12,13 @@ extension StoreFile {
   /// Whether there was one to give up.
   func releaseReserve() -> Bool { unlink(reserve.path) == 0 }
 
+  /// Of an empty file, which an agent leaves that is killed before its first write. The reserve is made after that.
+  func checkNeverWritten() throws(StoreError) {
+    guard access(reserve.path, F_OK) != 0 else {
+      throw error(.corrupt, "open database", "it is empty and was not always, for there is \(reserve.path)")
+    }
+  }
+
   /// Takes as much as there is. No more than a precaution, so that it does not matter why there may be nothing.
   func keepReserve() {
     let descriptor = open(reserve.path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o600)

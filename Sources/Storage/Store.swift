@@ -81,15 +81,19 @@ package final class Store {
       lock = try FileLock(for: file)
       switch try file.size() {
       case nil:
+        // One that is left of a database which was moved away says nothing of the new one.
+        _ = file.releaseReserve()
         try file.create()
         crashPoint("database-created")
-      // Left by an agent that was killed before its first write.
-      case 0: break
+      case 0: try file.checkNeverWritten()
       default: try file.checkHeader(applicationID: Schema.applicationID)
       }
     case .readOnly:
       guard let size = try file.size() else { throw file.error(.missing, "open database", "there is no such file") }
-      guard size > 0 else { throw file.error(.missing, "open database", "it is empty") }
+      guard size > 0 else {
+        try file.checkNeverWritten()
+        throw file.error(.missing, "open database", "it is empty")
+      }
       try file.checkReadable()
     }
     return try sqlite("open database", path) {

@@ -45,7 +45,7 @@ import Testing
 
   // MARK: Starting
 
-  enum Damage: String, CaseIterable { case header, inside, truncated, symlink, directory, foreign }
+  enum Damage: String, CaseIterable { case header, inside, truncated, emptied, symlink, directory, foreign }
 
   private func spoil(_ damage: Damage) async throws {
     switch damage {
@@ -55,6 +55,7 @@ import Testing
       try await host.command(
         "dd", "if=/dev/urandom", "of=\(agent.database)", "bs=4096", "count=30", "seek=2", "conv=notrunc")
     case .truncated: truncate(agent.database, 8192)
+    case .emptied: truncate(agent.database, 0)
     case .symlink:
       rename(agent.database, agent.directory.path + "/elsewhere")
       symlink(agent.directory.path + "/elsewhere", agent.database)
@@ -78,6 +79,16 @@ import Testing
       log.contains("\(agent.database): ") && (log.contains("keep the file") || log.contains("give the path")), "\(log)")
     #expect(try elements() == before)
     rmdir(agent.database)
+  }
+
+  /// What is left of it says nothing of the one that is made in its place.
+  @Test func aDatabaseThatWasMovedAwayIsMadeAnew() throws {
+    try fill()
+    agent.terminate()
+    for suffix in ["", "-wal", "-shm"] { unlink(agent.database + suffix) }
+    #expect(try agent.startAndEnd(environment: ["PMAGENT_CRASH=database-created:1"]) == .signal(SIGKILL))
+    try agent.start()
+    #expect(try mappings() == 0)
   }
 
   /// Loading uses no index, so only the check meets the damage: while the table is read, and before anything is repaired.

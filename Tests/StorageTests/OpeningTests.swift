@@ -69,6 +69,16 @@ struct OpeningTests {
     _ = try open()
   }
 
+  @Test(arguments: [Store.Access.readWrite, .readOnly])
+  func anEmptyFileThatWasADatabaseIsLeftUntouched(_ access: Store.Access) throws {
+    try fill()
+    guard truncate(path, 0) == 0 else { throw SystemError(operation: "truncate", number: errno) }
+    let error = try #require(thrown { _ = try open(access) })
+    #expect(error.reason == .corrupt)
+    #expect(error.description.contains("there is \(path).reserve; keep the file"), "\(error)")
+    #expect(try contents(of: path) == [])
+  }
+
   @Test func theIdentityIsInTheFileBeforeAnythingIsCheckpointed() throws {
     let store = try open()
     #expect(try contents(of: path)[68..<72].elementsEqual("pmag".utf8))
