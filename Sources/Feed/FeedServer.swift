@@ -18,6 +18,14 @@ package struct PeerCredentials: Sendable, Hashable {
   package var gid: UInt32
 
   package init(pid: Int32, uid: UInt32, gid: UInt32) { (self.pid, self.uid, self.gid) = (pid, uid, gid) }
+
+  /// The process at the other end of a connected `socket`: for who connected, the one that listens. `nil` when it is in a pid
+  /// namespace that this one cannot see into.
+  static func process(behind socket: Int32) -> Int32? {
+    var (peer, size) = (PeerCredentials(pid: 0, uid: 0, gid: 0), socklen_t(MemoryLayout<PeerCredentials>.size))
+    guard getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0, peer.pid > 0 else { return nil }
+    return peer.pid
+  }
 }
 
 /// Why a connection ended.

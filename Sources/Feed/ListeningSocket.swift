@@ -2,15 +2,17 @@ import Glibc
 
 /// Why an agent cannot listen.
 package enum ListenError: Error, Equatable, CustomStringConvertible {
-  /// Something accepts connections there.
-  case inUse(path: String)
+  /// Something accepts connections there; its process id, where it could be asked.
+  case inUse(path: String, pid: Int32?)
   /// The path is taken by a file that is no socket; it is left as it is.
   case notASocket(path: String)
   case system(operation: String, path: String, errno: Int32)
 
   package var description: String {
     switch self {
-    case .inUse(let path): "another agent listens on \(path); stop it or choose another path"
+    case .inUse(let path, let pid):
+      "another agent (\(pid.map { "process \($0)" } ?? "ss -xlp src \(path) shows its process")) listens on \(path); "
+        + "stop it or choose another path"
     case .notASocket(let path): "\(path) exists and is not a socket; remove it or choose another path"
     case .system(let operation, let path, let errno): "\(operation) \(path): \(String(cString: strerror(errno)))"
     }
@@ -92,8 +94,11 @@ package struct ListeningSocket: ~Copyable {
     guard let probe = FileDescriptor(socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | flags), 0)) else {
       throw .system(operation: "socket", path: path, errno: errno)
     }
+    guard address.connect(probe.number) != 0 else {
+      throw .inUse(path: path, pid: PeerCredentials.process(behind: probe.number))
+    }
     // EAGAIN is a listener whose queue is full.
-    guard address.connect(probe.number) != 0, errno != EAGAIN else { throw .inUse(path: path) }
+    guard errno != EAGAIN else { throw .inUse(path: path, pid: nil) }
     guard errno == ECONNREFUSED else { throw .system(operation: "connect", path: path, errno: errno) }
     guard unlink(path) == 0 else { throw .system(operation: "unlink", path: path, errno: errno) }
   }

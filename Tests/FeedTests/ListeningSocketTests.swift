@@ -52,8 +52,9 @@ private func listenAndClose(_ path: String) throws(ListenError) { _ = try Listen
     let path = directory.path + "/socket"
     let descriptor = try bindSocket(path, backlog: 1)
     defer { close(descriptor) }
-    #expect(throws: ListenError.inUse(path: path)) { try listenAndClose(path) }
-    #expect(ListenError.inUse(path: path).description.hasPrefix("another agent listens on \(path)"))
+    let error = ListenError.inUse(path: path, pid: getpid())
+    #expect(throws: error) { try listenAndClose(path) }
+    #expect(error.description.hasPrefix("another agent (process \(getpid())) listens on \(path); stop it"))
     _ = try FeedClient.connect(to: path)
   }
 
@@ -63,7 +64,9 @@ private func listenAndClose(_ path: String) throws(ListenError) { _ = try Listen
     let descriptor = try bindSocket(path, backlog: 0)
     defer { close(descriptor) }
     let queued = try FeedClient.connect(to: path)
-    #expect(throws: ListenError.inUse(path: path)) { try listenAndClose(path) }
+    let error = ListenError.inUse(path: path, pid: nil)
+    #expect(throws: error) { try listenAndClose(path) }
+    #expect(error.description.contains("ss -xlp src \(path)"))
     _ = consume queued
   }
 

@@ -146,7 +146,8 @@ import Testing
     #expect(sameDatabase.errors.contains("process \(agent.process)"), "\(sameDatabase.errors)")
     let sameSocket = try await agent.startAnother(socket: agent.socket, database: directory.path + "/a.db")
     #expect(sameSocket.exitCode == 1)
-    #expect(sameSocket.errors.contains(agent.socket), "\(sameSocket.errors)")
+    #expect(
+      sameSocket.errors.contains("(process \(agent.process)) listens on \(agent.socket)"), "\(sameSocket.errors)")
     // With a database of its own it would take the other's elements for foreign ones.
     let sameTable = try await agent.startAnother(socket: directory.path + "/a.sock", database: directory.path + "/a.db")
     #expect(sameTable.exitCode == 1)
