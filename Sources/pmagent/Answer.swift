@@ -55,6 +55,11 @@ struct RequestRefused: Error, Equatable, CustomStringConvertible {
   var description: String { message }
 }
 
+/// The agent closed a connection that was to stay open.
+struct AgentLeft: Error, CustomStringConvertible {
+  let description: String
+}
+
 /// The agent's reply lacks something, or has it in another form.
 struct UnknownAnswer: Error, Equatable, CustomStringConvertible {
   let part: String

@@ -18,6 +18,17 @@ extension PMAgent {
     func run(on console: Console) throws {
       let agent = try agent.connect()
       _ = try agent.ask(["event": "maintenance.begin"])
+      do {
+        try maintain(agent, console)
+      } catch FeedClientError.connectionLost(let path) {
+        throw AgentLeft(
+          description:
+            "the agent closed the connection on \(path), which ends maintenance: the table becomes what is stored "
+            + "as soon as an agent runs again")
+      }
+    }
+
+    private func maintain(_ agent: AgentConnection, _ console: Console) throws {
       guard command.isEmpty else {
         let end = try end(of: command)
         _ = try agent.ask(["event": "maintenance.end"])
@@ -25,9 +36,8 @@ extension PMAgent {
         return
       }
       try console.print("table inet pmagent is yours until this is interrupted")
-      // The agent takes the table back when the connection closes, which it does with this process; a line means that the
-      // agent itself goes.
-      _ = try agent.receive()
+      // The agent takes the table back when the connection closes, which it does with this process. Nothing else is said on it.
+      while true { _ = try agent.receive() }
     }
 
     /// What waitpid(2) says of it; it has said itself what went wrong.

@@ -12,12 +12,17 @@ extension PMAgent {
     func run(on console: Console) throws {
       let agent = try agent.connect()
       try agent.send(Array(#"{"query":"watch"}"#.utf8))
+      var answer = Answer(line: try agent.receive())
       while true {
-        let answer = Answer(line: try agent.receive())
         if json {
           try console.print(answer.line)
         } else if let text = try Self.text(answer) {
           try console.print(text)
+        }
+        do { answer = Answer(line: try agent.receive()) } catch FeedClientError.connectionLost(let path) {
+          throw AgentLeft(
+            description: "the agent closed the connection on \(path): it has ended, or its lines were left unread for "
+              + "too long; watch again to see what is there now")
         }
       }
     }

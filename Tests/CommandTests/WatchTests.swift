@@ -23,13 +23,24 @@ import Testing
 
         """)
     #expect(outcome.status == .unreachable)
-    #expect(outcome.errors.contains("closed the connection"))
+    #expect(outcome.errors.contains("the agent closed the connection on \(agent.socket): it has ended"))
   }
 
   @Test func changesForPrograms() throws {
     let agent = try agent()
     let outcome = try pmagent(["watch", "--json", "--socket", agent.socket])
     #expect(outcome.output == Self.lines.map { $0 + "\n" }.joined())
+  }
+
+  /// The second is carried out, and asks for the table to be taken back when nobody is there any more.
+  @Test(arguments: [[], ["--", "true"]])
+  func maintenanceIsEndedByTheAgent(_ command: [String]) throws {
+    let agent = try CannedAgent { _ in .last(#"{"ok":true}"#) }
+    let outcome = try pmagent(["maintenance", "--socket", agent.socket] + command)
+    #expect(outcome.status == .unreachable)
+    #expect(
+      outcome.errors.hasPrefix("pmagent: the agent closed the connection on \(agent.socket), which ends maintenance: "),
+      "\(outcome)")
   }
 
   @Test func status() throws {
