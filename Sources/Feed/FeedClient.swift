@@ -10,12 +10,25 @@ package enum FeedClientError: Error, Equatable, CustomStringConvertible {
   case notPermitted(path: String)
   /// The agent went away: between two lines, or in the middle of one.
   case connectionLost(path: String)
+  /// The agent has neither taken nor sent anything for as long as we wait; its process id, where it is known.
+  case silent(path: String, pid: Int32?)
   case system(operation: String, path: String, errno: Int32)
+
+  /// What is so, without what to do about it.
+  package var reason: String {
+    switch self {
+    case .notThere(let path): "there is no socket \(path)"
+    case .refused(let path): "nobody listens on \(path)"
+    case .silent(let path, let pid): "\(pid.map { "process \($0)" } ?? "the agent") does not answer on \(path)"
+    case .notPermitted, .connectionLost, .system: description
+    }
+  }
 
   package var description: String {
     switch self {
-    case .notThere(let path): "there is no socket \(path); is the agent running?"
-    case .refused(let path): "nobody listens on \(path); start the agent"
+    case .notThere: "\(reason); is the agent running?"
+    case .refused: "\(reason); start the agent"
+    case .silent: "\(reason); restart it, or read its file with pmagent ls --database"
     case .notPermitted(let path): "not permitted to use \(path); run as root or as a member of its group"
     case .connectionLost(let path): "the agent closed the connection on \(path) before it answered"
     case .system(let operation, let path, let errno): "\(operation) \(path): \(String(cString: strerror(errno)))"
@@ -32,15 +45,13 @@ package struct FeedClient: ~Copyable {
   private var taken = 0
   private var scanned = 0
 
-  /// For socket options that this does not set.
-  package var descriptor: Int32 { socket.number }
-
   private init(socket: consuming FileDescriptor, path: String) {
     self.socket = socket
     self.path = path
   }
 
-  package static func connect(to path: String) throws(FeedClientError) -> FeedClient {
+  /// Waits no longer than `limit` each time that the agent is to take or to send something; `nil`: as long as it takes.
+  package static func connect(to path: String, limit: Duration? = nil) throws(FeedClientError) -> FeedClient {
     guard let address = UnixAddress(path) else {
       throw .system(operation: "connect", path: path, errno: ENAMETOOLONG)
     }
@@ -48,11 +59,22 @@ package struct FeedClient: ~Copyable {
     else {
       throw .system(operation: "socket", path: path, errno: errno)
     }
+    if let limit {
+      let (seconds, attoseconds) = limit.components
+      var time = timeval(tv_sec: Int(seconds), tv_usec: Int(attoseconds / 1_000_000_000_000))
+      for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
+        guard setsockopt(socket.number, SOL_SOCKET, option, &time, socklen_t(MemoryLayout<timeval>.size)) == 0 else {
+          throw .system(operation: "setsockopt", path: path, errno: errno)
+        }
+      }
+    }
     guard address.connect(socket.number) == 0 else {
       switch errno {
       case ENOENT, ENOTDIR: throw .notThere(path: path)
       case ECONNREFUSED: throw .refused(path: path)
       case EACCES, EPERM: throw .notPermitted(path: path)
+      // Its queue of connections stayed full.
+      case EAGAIN: throw .silent(path: path, pid: nil)
       default: throw .system(operation: "connect", path: path, errno: errno)
       }
     }
@@ -68,6 +90,8 @@ package struct FeedClient: ~Copyable {
         rest = rest.dropFirst(count)
       } else if errno == EPIPE || errno == ECONNRESET {
         throw .connectionLost(path: path)
+      } else if errno == EAGAIN {
+        throw silence
       } else if errno != EINTR {
         throw .system(operation: "send", path: path, errno: errno)
       }
@@ -101,6 +125,10 @@ package struct FeedClient: ~Copyable {
   /// No more requests will follow; replies still arrive.
   package func finishSending() { shutdown(socket.number, Int32(SHUT_WR)) }
 
+  private var silence: FeedClientError {
+    .silent(path: path, pid: PeerCredentials.process(behind: socket.number))
+  }
+
   private mutating func receiveMore() throws(FeedClientError) -> Bool {
     while true {
       var failure: Int32 = 0
@@ -114,6 +142,7 @@ package struct FeedClient: ~Copyable {
         return !chunk.isEmpty
       case EINTR: continue
       case ECONNRESET: throw .connectionLost(path: path)
+      case EAGAIN: throw silence
       default: throw .system(operation: "recv", path: path, errno: failure)
       }
     }

@@ -29,7 +29,7 @@ extension PMAgent {
       @OptionGroup var agent: AgentOptions
 
       func run(on console: Console) throws {
-        let feed = LineFeed(agent: try agent.connect(), console: console)
+        let feed = LineFeed(agent: try agent.connect(limit: nil), console: console)
         for file in files {
           if file == "-" {
             try feed.send(console.input, file: "standard input")

@@ -30,7 +30,7 @@ extension EventCommand {
 
   func run(on console: Console) throws {
     if options.dryRun { return try console.print(line) }
-    let agent = try options.agent.connect()
+    let agent = try options.agent.connect(limit: nil)
     try agent.send(line)
     let answer = Answer(line: try agent.receive())
     try console.print(answer.line)

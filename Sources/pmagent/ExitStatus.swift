@@ -16,7 +16,8 @@ enum ExitStatus: Int32, Error {
 
   init(of error: any Error) {
     switch error {
-    case FeedClientError.notThere, FeedClientError.refused, FeedClientError.connectionLost, is AgentLeft:
+    case FeedClientError.notThere, FeedClientError.refused, FeedClientError.connectionLost, FeedClientError.silent,
+      is AgentLeft:
       self = .unreachable
     case FeedClientError.notPermitted, KernelError.notPermitted: self = .notPermitted
     case let error as StoreError where error.reason == .notPermitted: self = .notPermitted

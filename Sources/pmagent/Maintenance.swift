@@ -16,7 +16,7 @@ extension PMAgent {
     var command: [String] = []
 
     func run(on console: Console) throws {
-      let agent = try agent.connect()
+      let agent = try agent.connect(limit: nil)
       _ = try agent.ask(["event": "maintenance.begin"])
       do {
         try maintain(agent, console)

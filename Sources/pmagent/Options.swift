@@ -24,8 +24,8 @@ struct AgentOptions: ParsableArguments {
 
   @OptionGroup var config: ConfigOption
 
-  func connect() throws -> AgentConnection {
-    try AgentConnection(to: try socket ?? config.load().socket)
+  func connect(limit: Duration? = AgentConnection.limit) throws -> AgentConnection {
+    try AgentConnection(to: try socket ?? config.load().socket, limit: limit)
   }
 }
 
@@ -70,7 +70,10 @@ struct ReadingOptions: ParsableArguments {
     do {
       return .agent(try AgentConnection(to: configuration.socket))
     } catch { down = error }
-    guard ExitStatus(of: down) == .unreachable else { throw down }
+    switch down {
+    case .notThere, .refused: break
+    case .notPermitted, .connectionLost, .silent, .system: throw down
+    }
     let state: StoredState
     do {
       state = try .open(configuration)

@@ -44,12 +44,16 @@ enum Source {
 
 /// A connection that is asked one thing at a time, or fed many.
 final class AgentConnection {
+  /// How long an agent may be silent that is asked a question. Less in tests.
+  @TaskLocal static var limit = Duration.seconds(30)
+
   private let path: String
   private var client: FeedClient
 
-  init(to path: String) throws(FeedClientError) {
+  /// Without a `limit` it waits as long as it takes.
+  init(to path: String, limit: Duration? = AgentConnection.limit) throws(FeedClientError) {
     self.path = path
-    client = try .connect(to: path)
+    client = try .connect(to: path, limit: limit)
   }
 
   /// Fails with `RequestRefused`.

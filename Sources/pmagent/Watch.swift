@@ -10,7 +10,7 @@ extension PMAgent {
     @OptionGroup var agent: AgentOptions
 
     func run(on console: Console) throws {
-      let agent = try agent.connect()
+      let agent = try agent.connect(limit: nil)
       try agent.send(Array(#"{"query":"watch"}"#.utf8))
       var answer = Answer(line: try agent.receive())
       while true {

@@ -28,6 +28,7 @@ struct StatusCase: CustomTestStringConvertible, Sendable {
     StatusCase("no socket", FeedClientError.notThere(path: "/s"), .unreachable),
     StatusCase("nobody listens", FeedClientError.refused(path: "/s"), .unreachable),
     StatusCase("agent gone", FeedClientError.connectionLost(path: "/s"), .unreachable),
+    StatusCase("agent hangs", FeedClientError.silent(path: "/s", pid: 1), .unreachable),
     StatusCase("agent gone meanwhile", AgentLeft(description: ""), .unreachable),
     StatusCase("socket's mode", FeedClientError.notPermitted(path: "/s"), .notPermitted),
     StatusCase("EPERM of connect", FeedClientError.system(operation: "c", path: "/s", errno: EPERM), .notPermitted),

@@ -1,5 +1,6 @@
 import Agent
 import Feed
+import Glibc
 import PortMaps
 import Storage
 import TestSupport
@@ -70,6 +71,20 @@ import Testing
           status: .failed, output: "", errors: note + "pmagent: no container has the id, name or prefix \"x\"\n"))
     #expect(try run(["status"]).status == .unreachable)
     #expect(try run(["watch"]).status == .unreachable)
+  }
+
+  @Test(arguments: [["ls"], ["port", "web"], ["inspect", "web"], ["networks"], ["status"], ["reconcile"]])
+  func anAgentThatHangsIsNotWaitedForForever(_ arguments: [String]) throws {
+    let listener = try Descriptor(socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0), "socket")
+    let path = directory.path + "/agent.sock"
+    guard withUnixAddress(path, { bind(listener.number, $0, $1) }) == 0, listen(listener.number, 1) == 0 else {
+      throw SystemError("listen on \(path)")
+    }
+    let outcome = try AgentConnection.$limit.withValue(.milliseconds(50)) {
+      try pmagent(arguments, configuration: configuration)
+    }
+    #expect(outcome.status == .unreachable)
+    #expect(outcome.errors.hasPrefix("pmagent: process \(getpid()) does not answer on \(path); "), "\(outcome)")
   }
 
   @Test func aDatabaseIsReadWithoutTheAgent() throws {

@@ -150,6 +150,21 @@ private func listenAndClose(_ path: String) throws(ListenError) { _ = try Listen
     }
   }
 
+  @Test func doesNotWaitLongerThanItsLimit() throws {
+    let directory = try TemporaryDirectory()
+    let path = directory.path + "/socket"
+    let listener = try bindSocket(path, backlog: 0)
+    defer { close(listener) }
+    let silent = FeedClientError.silent(path: path, pid: getpid())
+    var client = try FeedClient.connect(to: path, limit: .milliseconds(50))
+    #expect(throws: silent) { _ = try client.receiveLine() }
+    // More than the socket's buffers take.
+    #expect(throws: silent) { try client.send([UInt8](repeating: 0x20, count: 8 << 20)) }
+    #expect(throws: FeedClientError.silent(path: path, pid: nil)) {
+      _ = try FeedClient.connect(to: path, limit: .milliseconds(50))
+    }
+  }
+
   @Test func noticesThatTheAgentDies() throws {
     let directory = try TemporaryDirectory()
     let path = directory.path + "/socket"

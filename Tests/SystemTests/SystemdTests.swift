@@ -118,7 +118,7 @@ private struct Host {
       try write(configuration, to: machine.path("/etc/pmagent/pmagent.toml"))
       try await machine.run("systemctl", "restart", "pmagent")
     }
-    let agent = AgentClient(try FeedClient.connect(to: machine.path("/run/pmagent/pmagent.sock")))
+    let agent = try AgentClient(to: machine.path("/run/pmagent/pmagent.sock"))
     try agent.create(.web)
     try agent.create(.back)
     try agent.start(topology.web, publish: ["8080:80", "8080:80/udp"])

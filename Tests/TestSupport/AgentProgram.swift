@@ -159,7 +159,7 @@ package final class AgentProgram {
   }
 
   /// Another connection.
-  package func client() throws -> AgentClient { AgentClient(try FeedClient.connect(to: socket)) }
+  package func client() throws -> AgentClient { try AgentClient(to: socket) }
 
   /// Runs one `pmagent` command in the namespace and returns what it prints.
   package func command(_ words: String...) async throws -> String {
@@ -184,11 +184,7 @@ package final class AgentProgram {
 package final class AgentClient {
   private var client: FeedClient
   /// An agent that does not answer for two minutes fails the test instead of keeping it.
-  package init(_ client: consuming FeedClient) {
-    var limit = timeval(tv_sec: 120, tv_usec: 0)
-    setsockopt(client.descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-    self.client = client
-  }
+  package init(to path: String) throws(FeedClientError) { client = try .connect(to: path, limit: .seconds(120)) }
 
   package func send(_ line: String) throws { try client.send(Array(line.utf8)) }
 
