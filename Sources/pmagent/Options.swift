@@ -61,11 +61,12 @@ struct ReadingOptions: ParsableArguments {
 
   func open(_ console: Console) throws -> Source {
     var configuration = try config.load()
-    configuration.socket = socket ?? configuration.socket
     if let database {
       configuration.database = database
       return .database(try .open(configuration))
     }
+    // The database of the configuration may be another agent's.
+    if let socket { return .agent(try AgentConnection(to: socket)) }
     let down: FeedClientError
     do {
       return .agent(try AgentConnection(to: configuration.socket))
@@ -78,7 +79,7 @@ struct ReadingOptions: ParsableArguments {
     do {
       state = try .open(configuration)
     } catch let error as StoreError where error.reason == .missing { throw down }
-    console.warn("the agent is not running; showing the database \(configuration.database)")
+    console.warn("\(down.reason): the agent is not running; showing the database \(configuration.database)")
     return .database(state)
   }
 }

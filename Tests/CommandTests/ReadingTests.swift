@@ -48,7 +48,8 @@ import Testing
   @Test func theDatabaseAnswersForAnAgentThatIsDown() throws {
     try record(store())
     let run = { (arguments: [String]) in try pmagent(arguments, configuration: configuration) }
-    let note = "pmagent: the agent is not running; showing the database \(database)\n"
+    let note =
+      "pmagent: there is no socket \(directory.path)/agent.sock: the agent is not running; showing the database \(database)\n"
     #expect(try run([]) == Outcome(status: .ok, output: Self.table, errors: note))
     #expect(try run(["list", "-q"]) == Outcome(status: .ok, output: "4c01\n", errors: note))
     #expect(try run(["port", "we", "80"]) == Outcome(status: .ok, output: "0.0.0.0:8080\n", errors: note))
@@ -71,6 +72,17 @@ import Testing
           status: .failed, output: "", errors: note + "pmagent: no container has the id, name or prefix \"x\"\n"))
     #expect(try run(["status"]).status == .unreachable)
     #expect(try run(["watch"]).status == .unreachable)
+  }
+
+  /// The database of the configuration is perhaps another agent's.
+  @Test(arguments: [["ls"], ["port", "web"], ["inspect", "web"], ["networks"]])
+  func noDatabaseAnswersForASocketThatWasNamed(_ arguments: [String]) throws {
+    try record(store())
+    let socket = directory.path + "/other.sock"
+    #expect(
+      try pmagent(arguments + ["--socket", socket], configuration: configuration)
+        == Outcome(
+          status: .unreachable, output: "", errors: "pmagent: there is no socket \(socket); is the agent running?\n"))
   }
 
   @Test(arguments: [["ls"], ["port", "web"], ["inspect", "web"], ["networks"], ["status"], ["reconcile"]])
