@@ -25,6 +25,8 @@ package struct AgentProcess {
 
   /// Runs until SIGTERM or SIGINT; mappings stay in place. Fails when it cannot start, having changed nothing.
   package func run() throws {
+    // Whoever reads the log may go away.
+    signal(SIGPIPE, SIG_IGN)
     // Before there are threads: they inherit the mask, and sigwait(3) is the only receiver; the environment is theirs too.
     let signals = Signals.block(SIGTERM, SIGINT, SIGHUP)
     let inherited = Inherited(ServiceManager.takeDescriptors())

@@ -92,6 +92,15 @@ struct StatusCase: CustomTestStringConvertible, Sendable {
     #expect(try await program("watch", "--socket", agent.socket) == (1, "", "pmagent: no\n"))
   }
 
+  @Test func theAgentOutlivesWhoeverReadsItsLog() async throws {
+    let directory = try TemporaryDirectory()
+    // A configuration that ends it, by which time it has said so to nobody.
+    try write("=", to: directory.path + "/pmagent.toml")
+    let pipe = #"mkfifo "$0/log"; exec 3<> "$0/log" 4> "$0/log" 3<&-; "$@" 2>&4"#
+    #expect(
+      try await shell(pipe, name: directory.path, ["run", "--config", directory.path + "/pmagent.toml"]) == (1, "", ""))
+  }
+
   @Test func aFullDiskIsTold() throws {
     let full = try Descriptor(open("/dev/full", O_WRONLY), "open /dev/full")
     let directory = try TemporaryDirectory()
