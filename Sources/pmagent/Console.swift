@@ -8,6 +8,18 @@ struct Console: Sendable {
   var output: Int32
   var errors: Int32
 
+  /// Keeps what is opened later from becoming a standard stream that the caller has closed: /dev/null takes its place, opened
+  /// the other way round, so that using it still fails with EBADF.
+  static func occupyClosedStreams() {
+    for stream in STDIN_FILENO...STDERR_FILENO where fcntl(stream, F_GETFD) < 0 {
+      // The lowest number that is free is the stream's.
+      guard open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY) == stream else {
+        standard.warn(SystemFailure("open", "/dev/null").description)
+        exit(ExitStatus.failed.rawValue)
+      }
+    }
+  }
+
   /// Columns of the terminal, 80 where the output is none.
   var width: Int {
     var size = winsize()

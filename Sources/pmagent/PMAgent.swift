@@ -32,6 +32,7 @@ struct PMAgent: ParsableCommand {
   static let _errorPrefix = "pmagent: "
 
   static func main() {
+    Console.occupyClosedStreams()
     Glibc.exit(run(Array(CommandLine.arguments.dropFirst()), on: .standard).rawValue)
   }
 

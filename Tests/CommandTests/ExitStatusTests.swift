@@ -92,6 +92,19 @@ struct StatusCase: CustomTestStringConvertible, Sendable {
     #expect(try await program("watch", "--socket", agent.socket) == (1, "", "pmagent: no\n"))
   }
 
+  /// The first socket would become the standard output otherwise.
+  @Test func aClosedStandardOutputIsTold() async throws {
+    let agent = try CannedAgent { _ in .line(#"{"ok":true,"mappings":[]}"#) }
+    let list = ["ls", "--json", "--config", "/dev/null", "--socket", agent.socket]
+    #expect(
+      try await shell(#""$@" >&-"#, list) == (1, "", "pmagent: write standard output: Bad file descriptor\n"))
+    #expect(try await shell(#""$@" >&- 2>&-"#, list) == (1, "", ""))
+    #expect(try await shell(#""$@" 2>&- <&-"#, list) == (0, "[]\n", ""))
+    #expect(
+      try await shell(#""$@" <&-"#, ["emit", "--config", "/dev/null", "--socket", agent.socket])
+        == (1, "", "pmagent: read standard input: Bad file descriptor\n"))
+  }
+
   @Test func theAgentOutlivesWhoeverReadsItsLog() async throws {
     let directory = try TemporaryDirectory()
     // A configuration that ends it, by which time it has said so to nobody.
