@@ -89,6 +89,11 @@ extension Configuration {
 
   /// `file` only names the text in errors.
   package static func parse(_ text: String, file: String) throws(ConfigurationError) -> Configuration {
+    // The parser would take it for the end of the file.
+    if let end = text.utf8.firstIndex(of: 0) {
+      let line = text.utf8[..<end].count { $0 == UInt8(ascii: "\n") } + 1
+      throw ConfigurationError(description: "\(file): line \(line): a NUL; write the file as UTF-8 text without one")
+    }
     let table: TOMLTable
     do {
       table = try TOMLTable(string: text)

@@ -27,6 +27,12 @@ import Testing
     #expect(outcome.errors.hasPrefix("pmagent: \(path): "))
   }
 
+  @Test func nothingIsReadBehindANUL() throws {
+    let (outcome, path) = try check("owner = true\n\0\nunknown = 1\n")
+    #expect(outcome.status == .failed)
+    #expect(outcome.errors.hasPrefix("pmagent: \(path): line 2: a NUL"), "\(outcome)")
+  }
+
   @Test func optionsWinOverTheFile() throws {
     let directory = try TemporaryDirectory()
     try write("socket = \"/file.sock\"\ndatabase = \"/file.db\"\n", to: directory.path + "/pmagent.toml")
