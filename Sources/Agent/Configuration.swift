@@ -1,3 +1,4 @@
+import Feed
 import Glibc
 import PortMaps
 import Runtimes
@@ -111,7 +112,10 @@ extension Configuration {
 
   private mutating func read(_ keys: Keys) throws(ConfigurationError) {
     var keys = keys
-    if let path = try keys.path("socket") { socket = path }
+    if let path = try keys.path("socket") {
+      guard UnixAddress(path) != nil else { throw keys.error("socket", "\"\(path)\" is longer than 107 bytes") }
+      socket = path
+    }
     if let path = try keys.path("database") { database = path }
     if let text = try keys.string("ip") {
       guard let address = IPAddress(parsing: text) else {

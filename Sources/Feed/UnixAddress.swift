@@ -21,11 +21,11 @@ struct FileDescriptor: ~Copyable {
 }
 
 /// The address of a Unix socket in the file system, unix(7).
-struct UnixAddress {
+package struct UnixAddress {
   private var address = sockaddr_un()
 
   /// `nil` when the path does not fit: 1 to 107 bytes, none of them NUL.
-  init?(_ path: String) {
+  package init?(_ path: String) {
     let bytes = Array(path.utf8)
     let capacity = MemoryLayout.size(ofValue: address.sun_path)
     guard !bytes.isEmpty, bytes.count < capacity, !bytes.contains(0) else { return nil }

@@ -33,6 +33,14 @@ import Testing
     #expect(outcome.errors.hasPrefix("pmagent: \(path): line 2: a NUL"), "\(outcome)")
   }
 
+  @Test(arguments: [(107, CommandStatus.ok), (108, .failed)])
+  func aSocketHasAShortPath(_ length: Int, _ status: CommandStatus) throws {
+    let socket = "/" + String(repeating: "x", count: length - 1)
+    let (outcome, path) = try check("socket = \"\(socket)\"\n")
+    #expect(outcome.status == status)
+    #expect(outcome.errors == "" || outcome.errors.hasPrefix("pmagent: \(path): key socket: \"\(socket)\" is longer"))
+  }
+
   @Test func optionsWinOverTheFile() throws {
     let directory = try TemporaryDirectory()
     try write("socket = \"/file.sock\"\ndatabase = \"/file.db\"\n", to: directory.path + "/pmagent.toml")
