@@ -36,14 +36,14 @@ package struct AgentProcess {
     mallopt(M_TRIM_THRESHOLD, 4 << 20)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let loop = group.next()
-    let agent = try loop.submit {
-      NIOLoopBound(try Core(configuration, inherited, loop: loop, log: log), eventLoop: loop)
+    let (agent, socket) = try loop.submit {
+      let core = try Core(configuration, inherited, loop: loop, log: log)
+      return (NIOLoopBound(core, eventLoop: loop), core.socket)
     }.wait()
     try loop.flatSubmit { agent.value.serve() }.wait()
-    log.notice(
-      "ready", metadata: ["socket": "\(configuration.socket)", "database": "\(configuration.database)"])
+    log.notice("ready", metadata: ["socket": "\(socket)", "database": "\(configuration.database)"])
     ServiceManager.notify("READY=1")
-    let followers = Followers.start(configuration, agent, loop, log)
+    let followers = Followers.start(configuration, agent, socket, loop, log)
     while signals.next() == SIGHUP { reload(agent, loop) }
     ServiceManager.notify("STOPPING=1")
     log.notice("stopping; the mappings stay in place")
@@ -90,12 +90,12 @@ private struct Followers {
 
   /// `nil` when there is nothing to follow, which needs no thread.
   static func start(
-    _ configuration: Configuration, _ agent: NIOLoopBound<Core>, _ loop: any EventLoop, _ log: Logger
+    _ configuration: Configuration, _ agent: NIOLoopBound<Core>, _ socket: String, _ loop: any EventLoop, _ log: Logger
   ) -> Followers? {
     if configuration.runtimes.isEmpty { return nil }
     let health = configuration.runtimes.map { RuntimeHealth(of: $0) }
     loop.execute { agent.value.mapper.runtimes = health }
-    return Followers(health, agentSocket: configuration.socket, log)
+    return Followers(health, agentSocket: socket, log)
   }
 
   private init(_ health: [RuntimeHealth], agentSocket: String, _ log: Logger) {
@@ -117,6 +117,8 @@ private struct Followers {
 /// What lives on the event loop.
 private final class Core {
   let mapper: PortMapper
+  /// Where the agent is reached: a socket unit's path wins over the configuration's.
+  let socket: String
   private let loop: any EventLoop
   private let log: Logger
   private(set) var failure: (any Error)?
@@ -133,6 +135,7 @@ private final class Core {
       if let feed = inherited.feed { try ListeningSocket.adopt(feed) } else {
         try ListeningSocket.listen(at: configuration.socket)
       }
+    socket = listener.path
     do {
       mapper = try PortMapper.start(configuration, store, tableSocket: inherited.table, log: log)
     } catch {

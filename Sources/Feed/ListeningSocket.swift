@@ -6,6 +6,8 @@ package enum ListenError: Error, Equatable, CustomStringConvertible {
   case inUse(path: String, pid: Int32?)
   /// The path is taken by a file that is no socket; it is left as it is.
   case notASocket(path: String)
+  /// What was passed is no Unix socket, or one without a file.
+  case noPath(descriptor: Int32)
   case system(operation: String, path: String, errno: Int32)
 
   package var description: String {
@@ -14,6 +16,8 @@ package enum ListenError: Error, Equatable, CustomStringConvertible {
       "another agent (\(pid.map { "process \($0)" } ?? "ss -xlp src \(path) shows its process")) listens on \(path); "
         + "stop it or choose another path"
     case .notASocket(let path): "\(path) exists and is not a socket; remove it or choose another path"
+    case .noPath(let descriptor):
+      "descriptor \(descriptor) is not a Unix socket with a file; give the socket unit a path, ListenStream=/run/…"
     case .system(let operation, let path, let errno): "\(operation) \(path): \(String(cString: strerror(errno)))"
     }
   }
@@ -23,11 +27,14 @@ package enum ListenError: Error, Equatable, CustomStringConvertible {
 package struct ListeningSocket: ~Copyable {
   private static let mode: mode_t = 0o660
 
+  /// Where clients connect.
+  package let path: String
   private let descriptor: FileDescriptor
   /// `nil` for a socket that somebody else bound, whose file is theirs to remove.
   private let file: SocketFile?
 
-  private init(descriptor: consuming FileDescriptor, file: SocketFile?) {
+  private init(path: String, descriptor: consuming FileDescriptor, file: SocketFile?) {
+    self.path = path
     self.descriptor = descriptor
     self.file = file
   }
@@ -53,7 +60,7 @@ package struct ListeningSocket: ~Copyable {
     }
     guard chmod(path, mode) == 0 else { throw failure("chmod") }
     guard Glibc.listen(descriptor.number, SOMAXCONN) == 0 else { throw failure("listen") }
-    return ListeningSocket(descriptor: descriptor, file: SocketFile(path))
+    return ListeningSocket(path: path, descriptor: descriptor, file: SocketFile(path))
   }
 
   /// Takes over a socket that already listens, as systemd passes it (sd_listen_fds(3)).
@@ -62,10 +69,11 @@ package struct ListeningSocket: ~Copyable {
     guard getsockopt(number, SOL_SOCKET, SO_ACCEPTCONN, &accepts, &size) == 0, let descriptor = FileDescriptor(number)
     else { throw .system(operation: "getsockopt", path: "descriptor \(number)", errno: errno) }
     guard accepts != 0 else { throw .system(operation: "accept", path: "descriptor \(number)", errno: EINVAL) }
+    guard let path = UnixAddress.path(of: number) else { throw .noPath(descriptor: number) }
     guard fcntl(number, F_SETFL, O_NONBLOCK) == 0, fcntl(number, F_SETFD, FD_CLOEXEC) == 0 else {
       throw .system(operation: "fcntl", path: "descriptor \(number)", errno: errno)
     }
-    return ListeningSocket(descriptor: descriptor, file: nil)
+    return ListeningSocket(path: path, descriptor: descriptor, file: nil)
   }
 
   /// Stops listening and removes the file.

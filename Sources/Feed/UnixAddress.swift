@@ -33,6 +33,17 @@ package struct UnixAddress {
     withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
   }
 
+  /// The path that `socket` is bound to; `nil` when it has none, or is no Unix socket.
+  static func path(of socket: Int32) -> String? {
+    var (address, size) = (sockaddr_un(), socklen_t(MemoryLayout<sockaddr_un>.size))
+    let status = withUnsafeMutablePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(socket, $0, &size) }
+    }
+    guard status == 0, address.sun_family == AF_UNIX else { return nil }
+    let path = withUnsafeBytes(of: address.sun_path) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+    return path.isEmpty ? nil : path
+  }
+
   /// connect(2).
   func connect(_ socket: Int32) -> Int32 { call { Glibc.connect(socket, $0, $1) } }
   /// bind(2).

@@ -107,6 +107,17 @@ private func listenAndClose(_ path: String) throws(ListenError) { _ = try Listen
     let bound = try bindSocket(directory.path + "/socket", backlog: nil)
     #expect(throws: ListenError.self) { _ = try ListeningSocket.adopt(bound) }
     #expect(throws: ListenError.self) { _ = try ListeningSocket.adopt(-1) }
+    let internet = socket(AF_INET6, Int32(SOCK_STREAM.rawValue), 0)
+    try #require(listen(internet, 1) == 0)
+    #expect(throws: ListenError.noPath(descriptor: internet)) { _ = try ListeningSocket.adopt(internet) }
+  }
+
+  @Test func anAdoptedSocketKnowsItsPath() throws {
+    let directory = try TemporaryDirectory()
+    let path = directory.path + "/socket"
+    let socket = try ListeningSocket.adopt(try bindSocket(path, backlog: 1))
+    #expect(socket.path == path)
+    _ = consume socket
   }
 
   @Test func servesAnAdoptedSocketAndLeavesItsFile() async throws {

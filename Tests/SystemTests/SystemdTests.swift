@@ -81,6 +81,20 @@ import Testing
     #expect(try await machine.run("cat", "/run/pmagent.log").ranges(of: "kernel table created").count == 1)
   }
 
+  @Test func theSocketOfASocketUnitIsTheAgents() async throws {
+    let host = try await Host("")
+    let machine = host.machine
+    try write(
+      "[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream=/run/elsewhere.sock\n",
+      to: machine.path("/etc/systemd/system/pmagent.socket"))
+    for verbs in [["daemon-reload"], ["stop", "pmagent"], ["start", "pmagent.socket"], ["start", "pmagent"]] {
+      try await machine.run(["systemctl"] + verbs)
+    }
+    let log = try await machine.run("cat", "/run/pmagent.log")
+    #expect(log.split(separator: "\n").last { $0.contains(" ready ") }?.contains("socket=/run/elsewhere.sock") == true)
+    try await machine.run(AgentProgram.path, "status", "--socket", "/run/elsewhere.sock")
+  }
+
   @Test func maintenanceGetsTheTableFromSystemdAndBack() async throws {
     let host = try await Host("")
     let machine = host.machine
