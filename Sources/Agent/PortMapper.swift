@@ -258,7 +258,9 @@ package final class PortMapper {
   }
 
   func reconcile() -> Reply {
+    var scope = Scope()
     do {
+      try intendForwarding(for: networks.all, &scope)
       try convergeEverything()
       if kernel != nil { prepareHost() }
       return try unchanged()

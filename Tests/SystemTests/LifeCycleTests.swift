@@ -123,9 +123,14 @@ import Testing
     #expect(answers(topology).first == everybody(topology).first)
   }
 
-  @Test func forwardingThatSomebodyTurnedOffIsReportedAndTurnedOnAgain() async throws {
-    let (topology, agent) = try await running()
+  /// By the agent or, with `1`, by somebody else before it.
+  @Test(arguments: ["0", "1"])
+  func forwardingThatSomebodyTurnedOffIsReportedAndTurnedOnAgain(before: String) async throws {
+    let topology = try await Topology()
     let host = topology.host.namespace
+    try await host.command("sysctl", "-qw", "net.ipv4.ip_forward=\(before)")
+    let agent = try AgentProgram(in: host)
+    try agent.create(.web)
     let sysctls = ["net.ipv4.ip_forward", "net.ipv4.conf.\(Plan.bridge).route_localnet"]
     for sysctl in sysctls { try await host.command("sysctl", "-qw", "\(sysctl)=0") }
     func codes() throws -> Bool {
