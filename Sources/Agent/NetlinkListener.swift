@@ -13,7 +13,7 @@ final class NetlinkListener {
   private let onLoss: () -> Void
   private var channel: (any Channel)?
   /// From the first failure to open a new socket on; all of them are one line of the log.
-  private var retry: Scheduled<Void>?
+  private var reopening: Scheduled<Void>?
   private var isClosed = false
 
   /// `subject`: what the messages are about, for the log. `onMessages` gets whole messages, `onLoss` is called when some were
@@ -47,7 +47,7 @@ final class NetlinkListener {
 
   func close() {
     isClosed = true
-    retry?.cancel()
+    reopening?.cancel()
     channel?.close(promise: nil)
   }
 
@@ -66,15 +66,15 @@ final class NetlinkListener {
     if isClosed { return }
     switch result {
     case .success:
-      retry = nil
+      reopening = nil
       onLoss()
     case .failure(let error):
-      if retry == nil {
+      if reopening == nil {
         log.error(
           "changes go unnoticed until the kernel can be listened to again, which is tried every second",
           metadata: ["of": "\(subject)", "error": "\(error)"])
       }
-      retry = loop.assumeIsolated().scheduleTask(in: .seconds(1)) { [weak self] in self?.reopen() }
+      reopening = loop.assumeIsolated().scheduleTask(in: .seconds(1)) { [weak self] in self?.reopen() }
     }
   }
 
